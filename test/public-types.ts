@@ -67,6 +67,13 @@ export function undocumentedOptions(root: string): string[] {
       else if (ts.isInterfaceDeclaration(declaration))
         for (const member of declaration.members) visit(member, symbol.name);
       else if (ts.isTypeAliasDeclaration(declaration)) visit(declaration.type, symbol.name);
+  // Objects that parameters of functions have written out: what may be left out of them.
+  for (const symbol of exported)
+    for (const declaration of symbol.declarations ?? [])
+      if (ts.isFunctionDeclaration(declaration) && declaration.getSourceFile().fileName.startsWith(own))
+        for (const { type } of declaration.parameters)
+          if (type && ts.isTypeLiteralNode(type))
+            for (const member of type.members) if (member.questionToken) visit(member, symbol.name);
   return [...silent].sort();
 }
 

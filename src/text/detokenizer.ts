@@ -15,7 +15,13 @@ export interface Detokenizer {
  * The pieces of `push` and the final `flush` together equal `tokenizer.decode(ids, { continued })`. Say `continued` when
  * the ids go on from a prompt, so that a leading space stays.
  */
-export function createDetokenizer(tokenizer: Tokenizer, options: { continued?: boolean } = {}): Detokenizer {
+export function createDetokenizer(
+  tokenizer: Tokenizer,
+  options: {
+    /** The ids go on from a prompt: a leading space stays. Default: false. */
+    continued?: boolean;
+  } = {},
+): Detokenizer {
   requireObject(tokenizer, "createDetokenizer", "the tokenizer");
   requireObject(options, "createDetokenizer", "options");
   const { continued, ...others } = options;

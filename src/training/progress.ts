@@ -20,9 +20,16 @@ export interface ProgressWriter {
 
 const terminalIntervalSeconds = 0.1;
 
-/** `logInterval` is the time between lines where the stream is no terminal; default 30 seconds. */
+/** Writes what training tells of itself. */
 export function progressWriter(
-  options: { stream?: ProgressStream; logInterval?: number; now?: () => number } = {},
+  options: {
+    /** Where it is written. Default: `process.stderr`. */
+    stream?: ProgressStream;
+    /** Seconds between lines where that is no terminal. Default: 30. */
+    logInterval?: number;
+    /** The time, in seconds. Default: a clock of the machine. */
+    now?: () => number;
+  } = {},
 ): ProgressWriter {
   const { stream = process.stderr, logInterval = 30, now = () => performance.now() / 1000 } = options;
   requireWithin({ "progressWriter: logInterval": logInterval }, 0, Infinity);

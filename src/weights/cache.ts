@@ -59,7 +59,15 @@ async function writeInTurn(content: (write: WriteBytes) => Promise<void>, write:
 export async function withFileLock<T>(
   path: string,
   action: () => Promise<T>,
-  { timeout = 10 * 60_000, signal }: { timeout?: number; signal?: AbortSignal } = {},
+  {
+    timeout = 10 * 60_000,
+    signal,
+  }: {
+    /** Longest wait, in milliseconds. Default: 10 minutes. */
+    timeout?: number;
+    /** Ends the wait: `aborted`. Default: nothing does. */
+    signal?: AbortSignal;
+  } = {},
 ): Promise<T> {
   ensure(timeout >= 0, "bad_option", `withFileLock: timeout is ${timeout}, and must be milliseconds from 0 on`);
   return (await keeping()).lock(path, action, { timeout, signal });
@@ -111,7 +119,12 @@ export async function openCached<T>(
   name: string,
   write: (path: string) => Promise<void>,
   openFile: (path: string) => Promise<T>,
-  { signal }: { signal?: AbortSignal } = {},
+  {
+    signal,
+  }: {
+    /** Ends the wait: `aborted`. Default: nothing does. */
+    signal?: AbortSignal;
+  } = {},
 ): Promise<T> {
   const path = within(await cacheFolder(), name);
   const files = await storage();

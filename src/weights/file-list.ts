@@ -28,7 +28,15 @@ const ofModel = /^([^/]+\/)?([^/]+\.gguf|[^/]+\.safetensors)$/;
  */
 export async function writeFileList(
   folder: string,
-  { signal, onFile }: { signal?: AbortSignal; onFile?: (name: string) => void } = {},
+  {
+    signal,
+    onFile,
+  }: {
+    /** Ends the work: `aborted`. Default: nothing does. */
+    signal?: AbortSignal;
+    /** Told of every file. Default: nobody is told. */
+    onFile?: (name: string) => void;
+  } = {},
 ): Promise<{ path: string; files: FileList }> {
   const disk = await storage();
   ensure((await disk.find(folder))?.kind === "folder", "unavailable", `${folder} is no folder`);

@@ -152,7 +152,17 @@ export function eeNet(options: EENetOptions, saved?: PolicyState): Policy {
 }
 
 /** Every arm alike, or always the same one: what a policy must beat. */
-export function fixedArm(options: { width: number; seed?: number; arm?: number }, saved?: PolicyState): Policy {
+export function fixedArm(
+  options: {
+    /** Numbers of a context. */
+    width: number;
+    /** Of the draws. Default: 0. */
+    seed?: number;
+    /** Always this one. Default: every arm alike. */
+    arm?: number;
+  },
+  saved?: PolicyState,
+): Policy {
   const { width, seed = 0, arm } = options;
   requireKnown("Fixed", options, ["width", "seed", "arm"]);
   if (arm !== undefined) requireWhole({ "Fixed: arm": arm }, 0, 9999);

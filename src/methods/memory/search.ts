@@ -41,7 +41,15 @@ const mostKept = 2 ** 23;
 const fewestRows = 65536;
 
 /** Errors: `bad_shape` and `runtime_failed` for a table that is none. */
-export async function exactSearch(table: KeyTable, { threads }: { threads?: number } = {}): Promise<Search> {
+export async function exactSearch(
+  table: KeyTable,
+  {
+    threads,
+  }: {
+    /** Within a product. Default: all cores, at most 8. */
+    threads?: number;
+  } = {},
+): Promise<Search> {
   requireTable(table);
   const { entries, width, keys, norms } = table;
   const program = await productProgram(width, threads);

@@ -32,7 +32,18 @@ export interface DraftTree {
 }
 
 /** An empty draft tree, whose children are chosen or sampled (with replacement, or without). */
-export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {
+export function createTree(
+  kind: "chosen" | "sampled",
+  {
+    replacement = false,
+    valued = true,
+  }: {
+    /** Sampled siblings are independent draws, and may repeat. Default: false. */
+    replacement?: boolean;
+    /** The tree keeps `values` and `probabilities`. Default: true. */
+    valued?: boolean;
+  } = {},
+): DraftTree {
   const estimates = valued && { values: [], probabilities: [] };
   return { kind, replacement, tokens: [], parents: [], distributions: [], ...estimates };
 }

@@ -21,7 +21,18 @@ const mostStates = 100;
 const longestWalk = 1_000_000;
 
 /** `states` with `branches` distinct successors each. Errors: `bad_option` where states do not fit two digits, or branches the states, and for a seed that is none. */
-export function randomAutomaton({ states = 100, branches = 10, seed = 42 } = {}): Automaton {
+export function randomAutomaton({
+  states = 100,
+  branches = 10,
+  seed = 42,
+}: {
+  /** From 2 to 100. Default: 100. */
+  states?: number;
+  /** Successors of each state. Default: 10. */
+  branches?: number;
+  /** Of the successors. Default: 42. */
+  seed?: number;
+} = {}): Automaton {
   ensure(
     Number.isInteger(states) && states >= 2 && states <= mostStates,
     "bad_option",

@@ -16,7 +16,15 @@ export function commonCodes(
   cache: CodeCache,
   site: string,
   group: number,
-  { limit = 100, words = 4 }: { readonly limit?: number; readonly words?: number } = {},
+  {
+    limit = 100,
+    words = 4,
+  }: {
+    /** Codes that are listed. Default: 100. */
+    readonly limit?: number;
+    /** Tokens that are named of each. Default: 4. */
+    readonly words?: number;
+  } = {},
 ): { readonly alive: number; readonly codes: CommonCode[] } {
   requireCounts({ limit, words });
   const { groups, codes, k, ids, counts } = cachedSite(cache, site, group);
@@ -58,7 +66,15 @@ export async function codedText(
   codebooks: readonly Codebook[],
   text: string,
   { site, group }: { readonly site: string; readonly group: number },
-  { longest = 256, signal }: { readonly longest?: number; readonly signal?: AbortSignal } = {},
+  {
+    longest = 256,
+    signal,
+  }: {
+    /** Tokens that are read. Default: 256. */
+    readonly longest?: number;
+    /** Ends the work: `aborted`. Default: nothing does. */
+    readonly signal?: AbortSignal;
+  } = {},
 ): Promise<CodedPiece[]> {
   const cache = await cacheCodes(model, codebooks, [text], { longest, signal });
   const { groups, k, ids } = cachedSite(cache, site, group);

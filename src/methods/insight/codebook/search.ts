@@ -78,10 +78,15 @@ export async function cacheCodes(
     signal,
     onProgress,
   }: {
+    /** Sites whose values are kept too. Default: none. */
     more?: readonly string[];
+    /** Tokens of a text, or of a stretch. Default: 256. */
     longest?: number;
+    /** Stretches at most, of texts read to their ends. Default: the first stretch of every text. */
     most?: number;
+    /** Ends the work: `aborted`. Default: nothing does. */
     signal?: AbortSignal;
+    /** Told of the stretches that are done. Default: nobody is told. */
     onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<CodeCache> {

@@ -53,7 +53,15 @@ export function initialCodebooks(
   family: Family,
   config: ModelConfig,
   shape: CodebookShape,
-  { seed = 0, deviation = 1 }: { seed?: number; deviation?: number } = {},
+  {
+    seed = 0,
+    deviation = 1,
+  }: {
+    /** Of the codes. Default: 0. */
+    seed?: number;
+    /** The codes' standard deviation. Default: 1. */
+    deviation?: number;
+  } = {},
 ): Codebook[] {
   const known = sitesOf(family, config);
   return bottlenecksOf(family, config, shape).map((bottleneck, request) => {
@@ -125,14 +133,17 @@ export interface CodebookTask {
   readonly values: Values;
   readonly codebooks: readonly Codebook[];
   readonly train: "codes" | "lora" | "model";
+  /** Adapters, with `train` "lora"; needed there, no default. */
   readonly lora?: Lora;
+  /** What is minimised. Default: "aeloss". */
   readonly loss?: CodebookLoss;
-  /** Of the pull on the model, with `vqvae` and `fullaeloss`. */
+  /** Of the pull on the model, with `vqvae` and `fullaeloss`. Default: 0.25. */
   readonly beta?: number;
-  /** Of the reconstruction. */
+  /** Of the reconstruction. Default: 1. */
   readonly weight?: number;
   readonly rows: number;
   readonly length: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
 }
 

@@ -89,7 +89,18 @@ export interface Disentangled {
 export async function disentangled(
   layout: Layout,
   { attention, output }: DisentangledWeights,
-  { batch = 1, causal, threads = 1 }: { batch?: number; causal: boolean; threads?: number },
+  {
+    batch = 1,
+    causal,
+    threads = 1,
+  }: {
+    /** Inputs of a run. Default: 1. */
+    batch?: number;
+    /** Rows see none that follow them. */
+    causal: boolean;
+    /** Within an operator. Default: 1. */
+    threads?: number;
+  },
 ): Promise<Disentangled> {
   requireLayout(layout);
   requireCounts({ batch });

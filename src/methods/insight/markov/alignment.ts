@@ -288,7 +288,14 @@ export async function alignmentOf(
     leading = [8, 16, 32],
     ridge = 1e-4,
     prepared,
-  }: { readonly leading?: readonly number[]; readonly ridge?: number; readonly prepared?: PreparedStates } = {},
+  }: {
+    /** Numbers of leading eigenvectors to compare with. Default: 8, 16 and 32. */
+    readonly leading?: readonly number[];
+    /** Added to the diagonal of the covariance, as a share. Default: 1e-4. */
+    readonly ridge?: number;
+    /** What `prepareStates` made of these states. Default: it is made here. */
+    readonly prepared?: PreparedStates;
+  } = {},
 ): Promise<Alignment> {
   const { features, eigenvalues, eigenvectors, norm } = operator;
   ensure(states.count === features.count, "bad_shape", () => {

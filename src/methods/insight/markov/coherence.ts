@@ -28,7 +28,15 @@ export function leastStates(width: number, components = usualComponents): number
 export function temporalCoherence(
   now: Rows,
   next: Rows,
-  { components = usualComponents, batch = 64 }: { readonly components?: number; readonly batch?: number } = {},
+  {
+    components = usualComponents,
+    batch = 64,
+  }: {
+    /** Leading principal directions. Default: 16. */
+    readonly components?: number;
+    /** Contexts that the contrastive bound tells apart. Default: 64. */
+    readonly batch?: number;
+  } = {},
 ): Coherence {
   requireRows("now", now);
   requireRows("next", next);

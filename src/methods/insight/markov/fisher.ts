@@ -156,7 +156,15 @@ export function separation(
   head: Rows,
   a: ArrayLike<number>,
   b: ArrayLike<number>,
-  { bias, steps = 32 }: { readonly bias?: ArrayLike<number>; readonly steps?: number } = {},
+  {
+    bias,
+    steps = 32,
+  }: {
+    /** The head's. Default: none. */
+    readonly bias?: ArrayLike<number>;
+    /** Parts of the integral, an even number. Default: 32. */
+    readonly steps?: number;
+  } = {},
 ): { readonly integral: number; readonly divergence: number } {
   ensure(
     steps >= 2 && steps % 2 === 0,

@@ -22,6 +22,7 @@ export interface Clamp {
   readonly layer: number;
   readonly neuron: number;
   readonly value: number;
+  /** What is set: u, which the gate still multiplies, or their product. Default: "up". */
   readonly drive?: (typeof drives)[number];
 }
 

@@ -46,7 +46,15 @@ export const mostNumbers = 2 ** 28;
 /** Errors: `bad_option` for a shape that a splitter cannot serve, or one too large. */
 export function createBottleneck(
   shape: BottleneckShape,
-  { splitter = "random", seed = 0 }: { splitter?: Splitter; seed?: number } = {},
+  {
+    splitter = "random",
+    seed = 0,
+  }: {
+    /** How features become queries. Default: "random". */
+    splitter?: Splitter;
+    /** Of the random projections. Default: 0. */
+    seed?: number;
+  } = {},
 ): Bottleneck {
   const { codebooks, pairs, keyWidth, valueWidth, featureWidth } = shape;
   requireCounts(Object.fromEntries(Object.entries(shape).map(([name, value]) => [`bottleneck: ${name}`, value])));
@@ -192,7 +200,19 @@ export async function queriesInTurns(
  * The nearest pairs [count, codebooks, top] of each query, nearest first, the lowest index first among equals. `used` looks only at pairs that were
  * fetched while learning; -1 where a codebook has fewer of them.
  */
-export function fetchPairs(bottleneck: Bottleneck, queries: Float32Array, { top = 1, used = false } = {}): Int32Array {
+export function fetchPairs(
+  bottleneck: Bottleneck,
+  queries: Float32Array,
+  {
+    top = 1,
+    used = false,
+  }: {
+    /** Pairs of each codebook. Default: 1. */
+    top?: number;
+    /** Only those fetched while learning. Default: false. */
+    used?: boolean;
+  } = {},
+): Int32Array {
   const { codebooks, pairs, keyWidth, keys, usage } = bottleneck;
   requireWhole({ "bottleneck: top": top }, 1, pairs);
   const count = queries.length / (codebooks * keyWidth);

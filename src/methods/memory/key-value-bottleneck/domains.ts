@@ -24,7 +24,15 @@ const window = 256;
 export async function readPositions(
   model: StateModel,
   texts: readonly string[],
-  { tokens: most, signal }: { tokens: number; signal?: AbortSignal },
+  {
+    tokens: most,
+    signal,
+  }: {
+    /** Tokens at most. */
+    tokens: number;
+    /** Ends the work: `aborted`. Default: nothing does. */
+    signal?: AbortSignal;
+  },
 ): Promise<Positions> {
   const { tokenizer, config } = model;
   ensure(tokenizer, "bad_option", `texts are read by tokens, and ${model.name} has no tokenizer`);

@@ -163,7 +163,19 @@ export function smoothedLoss(
  * Logits [count, classes], by pairs that were used while learning alone unless `mask` is false. Where nothing was learned yet they are all zero. Use
  * is not counted.
  */
-export function decide(bottleneck: Bottleneck, features: Features, { top = 1, mask = true } = {}): Float64Array {
+export function decide(
+  bottleneck: Bottleneck,
+  features: Features,
+  {
+    top = 1,
+    mask = true,
+  }: {
+    /** Pairs of each codebook. Default: 1. */
+    top?: number;
+    /** Only those used while learning. Default: true. */
+    mask?: boolean;
+  } = {},
+): Float64Array {
   return logitsOf(bottleneck, fetchPairs(bottleneck, queriesOf(bottleneck, features), { top, used: mask }), top);
 }
 
