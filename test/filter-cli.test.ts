@@ -166,7 +166,7 @@ it("refuses flags of whole recordings with a stream, those with a default too", 
 it("refuses what makes no sense, by name and with status 2", async () => {
   const wrong: [string[], number, RegExp][] = [
     [["fit", "data.csv", "--out", "k"], 2, /which columns are states/],
-    [["fit", "data.csv", "--state", "x,z", "--out", "k"], 2, /no column "z"; did you mean "x"\? It has 5: x, y, a/],
+    [["fit", "data.csv", "--state", "x,z", "--out", "k"], 2, /no column "z"\. It has 5: x, y, a/],
     [["compare", "data.csv", "--state", "9"], 2, /no column "9"\. It has 5: x, y, a/],
     [["fit", "data.csv", "--state", "x", "--method", "kalmn", "--out", "k"], 2, /did you mean "kalman"/],
     [

@@ -329,7 +329,9 @@ describe("look-ahead rows", () => {
   test("below a real row only, and within the context", async () => {
     const lease = model.forest.lease();
     await expect(lease.extend([ahead(undefined, 1, 96)])).rejects.toThrow(/context of 96 tokens is full/);
-    await expect(lease.extend([ahead(undefined, 1), { parent: 0, token: 3 }])).rejects.toThrow(/only look-ahead rows/);
+    await expect(lease.extend([ahead(undefined, 1), { parent: 0, token: 3 }])).rejects.toThrow(
+      /extensions\[1\]\.parent is a look-ahead row, and only such rows can stand below it/,
+    );
     lease.close();
     expect(model.forest.held).toBe(0);
   });

@@ -72,9 +72,7 @@ describe("readings", () => {
     expect([value(1, 0), value(1, 1)]).toEqual([value(0, 1), 0]);
     expect([value(2, 0), value(2, 1)]).toEqual([value(0, 1), value(0, 0)]);
     await write([{ ...first, channels: "Oz" }]);
-    await expect(prepared()).rejects.toEqual(
-      failure("bad_option", /s\.edf has no column "Oz"; did you mean "Fz"\? It has 2: Fz, Cz/),
-    );
+    await expect(prepared()).rejects.toEqual(failure("bad_option", /s\.edf has no column "Oz"\. It has 2: Fz, Cz/));
   });
 
   it("say what was odd about recordings that are used: cut files, dead channels", async () => {
