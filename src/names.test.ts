@@ -122,7 +122,7 @@ describe("names from elsewhere", () => {
     ["temprature", request, "temperature"],
     ["zzzz", request, undefined],
   ])("%j is no other name by chance", (given, known, meant) => {
-    expect(meantBy(given, known)).toBe(meant);
+    expect(suggestion(given, known)).toBe(meant === undefined ? "" : `; did you mean "${meant}"?`);
   });
 
   test("a name of elsewhere counts only where ours is known", () => {

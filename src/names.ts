@@ -85,12 +85,8 @@ for (const [name, others] of Object.entries(peers))
 /** The same name however its words are joined: maxNewTokens, max_new_tokens, --max-new-tokens. */
 const plain = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
 
-/**
- * What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away.
- * Of a name that is itself among them, something else is wrong, and no other was meant.
- */
+/** What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away. */
 export function meantBy(name: string, known: readonly string[], farthest?: number): string | undefined {
-  if (known.includes(name)) return undefined;
   const same = plain(name);
   const candidates = known.map((one) => [plain(one), one] as const);
   const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
@@ -209,7 +205,8 @@ export const tokenizerWays = spread({
 /** The end of a sentence about a name that there is not: which is meant, how else it is had, or nothing. */
 export function suggestion(name: string, known: readonly string[], ways: Ways = {}): string {
   const way = Object.hasOwn(ways, plain(name)) ? ways[plain(name)] : undefined;
-  const meant = meantBy(name, known);
+  // Of a name that is itself among them, something else is wrong.
+  const meant = known.includes(name) ? undefined : meantBy(name, known);
   if (way !== undefined && (meant === undefined || plain(meant) !== plain(name))) return `: ${way}`;
   return hint(meant);
 }
