@@ -24,3 +24,14 @@ it("forms of texts are said as one would say them", () => {
   for (const [schema, value, message] of cases) expect(told(schema, value)).toBe(message);
   expect(told(z.templateLiteral(["a", z.number()]), "b")).toMatch(/^a must be a text like .*, not "b"$/);
 });
+
+it("of two bounds the narrower is said, and a long list of wrong values is counted in its own time", () => {
+  expect(told(z.number().max(9).max(3).min(1), 12)).toBe("a must be at most 3, not 12");
+  expect(told(z.number().min(1).min(5), 0)).toBe("a must be at least 5, not 0");
+  const count = 50_000;
+  for (const [schema, value] of [
+    [z.number(), "x"],
+    [z.number().max(3), 9],
+  ] as const)
+    expect(told(z.array(schema), Array(count).fill(value))).toMatch(new RegExp(`; and ${count - 8} more like these$`));
+});

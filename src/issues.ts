@@ -23,8 +23,9 @@ export function describeIssues(
   // A misspelt name says why another is missing.
   const first = ({ code }: Issue): number => (code === "unrecognized_keys" ? 0 : 1);
   const misspelt = new Set(issues.flatMap((issue) => meantPlaces(issue, schema, others)));
+  const saysLess = besideNarrower(issues);
   const separate = issues.filter(
-    (issue) => !(isMissing(issue) && misspelt.has(pathText(issue.path))) && !issues.some((one) => saysMore(one, issue)),
+    (issue) => !(isMissing(issue) && misspelt.has(pathText(issue.path))) && !saysLess(issue),
   );
   const ordered = separate.toSorted((a, b) => first(a) - first(b)).slice(0, mostTold);
   const told = [...new Set(ordered.map((issue) => describeIssue(issue, schema, within, others)))];
@@ -32,11 +33,22 @@ export function describeIssues(
   return joined([...told, ...(more > 0 ? [`and ${more} more like these`] : [])]);
 }
 
-/** Of two bounds that a value is beyond, such as that of all whole numbers and an option's own, the narrower. */
-function saysMore(one: Issue, other: Issue): boolean {
-  if (one.code !== other.code || pathText(one.path) !== pathText(other.path)) return false;
-  if (one.code === "too_big" && other.code === "too_big") return one.maximum < other.maximum;
-  return one.code === "too_small" && other.code === "too_small" && one.minimum > other.minimum;
+/** Which bounds stand beside a narrower one of the same value, as that of all whole numbers beside an option's own. */
+function besideNarrower(issues: readonly Issue[]): (issue: Issue) => boolean {
+  const narrownessOf = (issue: Issue): number | undefined =>
+    issue.code === "too_big" ? -Number(issue.maximum) : issue.code === "too_small" ? Number(issue.minimum) : undefined;
+  const placeOf = ({ code, path }: Issue): string => `${code} ${pathText(path)}`;
+  const narrowest = new Map<string, number>();
+  for (const issue of issues) {
+    const narrowness = narrownessOf(issue);
+    if (narrowness === undefined) continue;
+    const place = placeOf(issue);
+    narrowest.set(place, Math.max(narrowness, narrowest.get(place) ?? narrowness));
+  }
+  return (issue) => {
+    const narrowness = narrownessOf(issue);
+    return narrowness !== undefined && narrowness < narrowest.get(placeOf(issue))!;
+  };
 }
 
 /** Behind a question stands no semicolon. */
@@ -206,8 +218,8 @@ function unknownKey(
 ): string {
   const where = path.length === 0 ? "" : ` in ${field}`;
   const all = known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
-  const hint = suggestion(key, namesBeside(path, known, others), path.length === 0 ? others?.ways : undefined);
-  return `there is no option ${JSON.stringify(key)}${where}${hint || all}`;
+  const meant = suggestion(key, namesBeside(path, known, others), path.length === 0 ? others?.ways : undefined);
+  return `there is no option ${JSON.stringify(key)}${where}${meant || all}`;
 }
 
 /** Further options are beside the options themselves, not beside what lies inside one. */
