@@ -119,8 +119,8 @@ const leastBeginning = 4;
 function begunBy(beginning: string, known: readonly string[]): string | undefined {
   const same = plain(beginning);
   if (same.length < leastBeginning) return undefined;
-  const [singular, several] = [same, same.replace(/y$/, "ies")];
-  const begun = known.filter((name) => plain(name).startsWith(singular) || plain(name) === several);
+  const several = same.replace(/y$/, "ies");
+  const begun = known.filter((name) => plain(name).startsWith(same) || plain(name) === several);
   return begun.length === 1 ? begun[0] : undefined;
 }
 

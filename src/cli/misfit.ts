@@ -67,8 +67,8 @@ function partOf(message: string, given: Circumstances["options"]): string | unde
 
 /** A default draft of another vocabulary, which everyone meets who trains a model of an own tokenizer. */
 function otherVocabulary(message: string, given: Circumstances["options"]): string | undefined {
-  const [, draft, target, , fitting] =
-    /^(?:[\w-]+: )?draft: (\S+) has another vocabulary than (.+?) \((.*?)\); .*?(?:; shipped models that can draft for it: (.*))?$/.exec(
+  const [, draft, target, fitting] =
+    /^(?:[\w-]+: )?draft: (\S+) has another vocabulary than (.+?) \(.*?\); .*?(?:; shipped models that can draft for it: (.*))?$/.exec(
       message,
     ) ?? [];
   if (draft === undefined || given.draft !== undefined) return undefined;
