@@ -63,7 +63,7 @@ export const reproduction = defineReproduction({
   sizes: {
     tiny: { questions: 2, continuations: 2, texts: 1 },
     quick: { questions: 60, continuations: 40, texts: 4 },
-    full: { questions: 644, continuations: 400, texts: 20 },
+    full: { questions: 480, continuations: 300, texts: 15 },
   },
   steps: ({ questions, continuations, texts }) => questions + continuations + texts,
   async measure(context, { questions, continuations, texts }) {

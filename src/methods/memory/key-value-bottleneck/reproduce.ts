@@ -41,7 +41,7 @@ export const reproduction = defineReproduction({
       codebooks: 128,
       pairs: 2048,
       keyWidth: 14,
-      epochs: 150,
+      epochs: 120,
       headEpochs: 10,
     },
   },

@@ -63,7 +63,7 @@ export const reproduction = defineReproduction({
   sizes: {
     tiny: { prompts: 2, promptTokens: 24, tokens: 24, budgets: [16], temperatures: [0, 0.6] },
     quick: { prompts: 8, promptTokens: 96, tokens: 64, budgets: [64], temperatures: [0, 0.6] },
-    full: { prompts: 40, promptTokens: 128, tokens: 128, budgets: [16, 32, 64], temperatures: [0, 0.6] },
+    full: { prompts: 30, promptTokens: 128, tokens: 128, budgets: [16, 32, 64], temperatures: [0, 0.6] },
   },
   steps: ({ prompts }) => 2 * prompts,
   async measure(context, { prompts: count, promptTokens, tokens, budgets, temperatures }) {
