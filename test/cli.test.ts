@@ -779,6 +779,13 @@ describe("listings", () => {
     expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });
   });
 
+  it("lists the models of a name alone, and tells the nearest of one that there is not", async () => {
+    const one: { name: string }[] = JSON.parse((await ventris(["models", "knossos", "--json"])).stdout);
+    expect(one.map(({ name }) => name)).toEqual(["knossos"]);
+    const none = await ventris(["models", "knosos"]);
+    expect([none.status, none.stderr]).toEqual([1, 'ventris: there is no folder knosos; did you mean "knossos"?\n']);
+  });
+
   it("finds models in folders here, and names them as --model takes them", async () => {
     await mkdir(join(folder, "own"), { recursive: true });
     await cp(join(root, "models", "pylos"), join(folder, "own", "small"), { recursive: true });

@@ -38,7 +38,10 @@ export interface ModelEntry {
 
 export function define(command: Command): void {
   command
-    .argument("[folders...]", "where to look for models of your own; default: the current folder, three levels deep")
+    .argument(
+      "[folders...]",
+      "where to look for models of your own, or names: only these are listed; default: the current folder, three levels deep",
+    )
     .option("--remove <name>", "remove a downloaded model from the cache folder")
     .option("--yes", "remove without asking")
     .option(
@@ -95,7 +98,10 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
     if (json) printJson(removed);
     return;
   }
-  const entries = [...known, ...(await modelsHere(folders, known))];
+  const names = folders.filter((name) => !existsSync(name) && known.some((entry) => entry.name === name));
+  const asked = names.length > 0 ? known.filter(({ name }) => names.includes(name)) : known;
+  const places = folders.length > 0 ? folders.filter((name) => !names.includes(name)) : ["."];
+  const entries = [...asked, ...(await modelsHere(places, known))];
   if (json) {
     printJson(entries);
     return;
@@ -223,11 +229,13 @@ async function modelsHere(folders: readonly string[], known: readonly ModelEntry
     for (const entry of entries)
       if (entry.isDirectory() && !passedOver.test(entry.name)) await look(join(folder, entry.name), depth + 1);
   };
-  for (const folder of folders.length > 0 ? folders : ["."]) {
+  for (const folder of folders) {
     const path = resolve(folder);
     const there = await stat(path).catch(() => undefined);
     ensure(there?.isDirectory(), "unavailable", () => {
-      return there ? `${folder} is a file: name the folder that it lies in` : `there is no folder ${folder}`;
+      if (there) return `${folder} is a file: name the folder that it lies in`;
+      const names = known.map(({ name }) => name);
+      return `there is no folder ${folder}${suggestion(folder, names)}`;
     });
     await look(path, 0);
   }
