@@ -83,7 +83,7 @@ export const reproduction = defineReproduction<Sizes>({
       depths: 8,
       n: 6,
       batch: 128,
-      steps: 34_000,
+      steps: 24_000,
       rate: 0.3,
       seeds: 3,
       ordered: 5,
