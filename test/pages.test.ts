@@ -184,6 +184,8 @@ const guides: Readonly<Record<string, RegExp>> = {
   "docs/how/ai-sdk": /19[\s\S]*\n\{"number":\d+\}\n$/,
   "docs/how/tools": /^multiply number number\n$/,
   "docs/how/signals": /^wider true\nnRMSE 0\.[0-4]\d\n1,2,x 19 2 \[ 2, 0 \]\n$/,
+  "docs/how/unmask":
+    /^low-confidence (\d\d) passes ".*"\nlocalleap \d passes ".*"\nOnce upon a time there was a .* who lived in the .*\.\n(\d+ [\d ]+ ".*"\n)+$/,
   "docs/how/images": /^string\n$/,
 };
 
