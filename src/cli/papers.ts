@@ -5,7 +5,7 @@ import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import type { Paper } from "../papers/paper.ts";
 import { readRecord } from "../papers/records.ts";
-import { claimLines } from "../papers/tables.ts";
+import { circumstances, claimLines } from "../papers/tables.ts";
 import { examples } from "./help.ts";
 import { print, printJson } from "./output.ts";
 import { formatTable } from "./table.ts";
@@ -41,6 +41,7 @@ function overview(listed: readonly Paper[]): string {
 function details(paper: Paper, width: number): string {
   const wrapped = (...lines: string[]): string => wrapLines(lines.join("\n"), width);
   const { lives, reproduction } = paper;
+  const record = readRecord(paper.name);
   // The package has no sources: only in a checkout is there a folder to look into.
   const folder = existsSync(new URL(`../../src/${lives.folder}`, import.meta.url));
   const home = Object.entries({
@@ -65,6 +66,7 @@ function details(paper: Paper, width: number): string {
     "",
     ...(home.length > 0 ? home : ["planned: nothing of it can be run yet"]),
     "",
-    wrapped(claimLines(paper, readRecord(paper.name))),
+    wrapped(claimLines(paper, record)),
+    ...(record ? ["", wrapped(`Measured at the size ${record.size} ${circumstances(record)}.`)] : []),
   ].join("\n");
 }

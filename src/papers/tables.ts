@@ -62,15 +62,16 @@ const up = (paper: Paper): string => "../".repeat(paper.lives.folder.split("/").
 
 function provenance(paper: Paper, record: ReproductionRecord | undefined): string {
   if (!record) return `Not measured in full yet: \`ventris reproduce ${paper.name} --full\`.`;
-  const { machine, versions, date, seconds, size, seed } = record;
-  return (
-    `\`ventris reproduce ${paper.name} --${size}\` on ${date.slice(0, 10)}, ${formatFigure(seconds / 60)} minutes, seed ${seed}: ` +
-    `${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}; ` +
-    `${Object.entries(versions)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(", ")}. Brackets are 95 % intervals.`
-  );
+  return `\`ventris reproduce ${paper.name} --${record.size}\` ${circumstances(record)}. Brackets are 95 % intervals.`;
 }
+
+/** When a record was made, on what and by which versions. */
+export const circumstances = ({ machine, versions, date, seconds, seed }: ReproductionRecord): string =>
+  `on ${date.slice(0, 10)}, ${formatFigure(seconds / 60)} minutes, seed ${seed}: ` +
+  `${machine.processor}, ${machine.cores} cores, ${machine.memoryGiB} GiB, ${machine.system}; ` +
+  Object.entries(versions)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
 
 export function published({ paper, unit }: Claim): string {
   return paper.value === undefined ? paper.setting : `${withUnit(paper.value, unit)} (${paper.setting})`;
