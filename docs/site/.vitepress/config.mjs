@@ -26,6 +26,17 @@ const library = () => {
     .sort((a, b) => (a.text < b.text ? -1 : 1));
 };
 
+/** Characters of a cell that is a sentence rather than a word or a figure. */
+const longCell = 60;
+
+/** On a narrow screen such cells keep a width to be read at, and their table scrolls: the style asks for the class. */
+function markLongCells(markdown) {
+  markdown.renderer.rules.td_open = (tokens, at, options, _, renderer) => {
+    if (tokens[at + 1].content.length > longCell) tokens[at].attrJoin("class", "long");
+    return renderer.renderToken(tokens, at, options);
+  };
+}
+
 export default defineConfig({
   title: "Ventris",
   description,
@@ -36,7 +47,7 @@ export default defineConfig({
   head: [["link", { rel: "icon", href: "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='2' fill='%239c2f1a'/><path d='M4 4l4 8 4-8' fill='none' stroke='%23fff6ea' stroke-width='1.6'/></svg>" }]],
   // Pages of the library may be left out while authors write.
   ignoreDeadLinks: existsSync(path("../pages/api")) ? false : [/^\/api\//],
-  markdown: { theme: { light, dark }, anchor: { slugify: slug }, toc: { slugify: slug } },
+  markdown: { theme: { light, dark }, anchor: { slugify: slug }, toc: { slugify: slug }, config: markLongCells },
   vite: {
     server: { fs: { allow: [path("../../..")] } },
     build: { chunkSizeWarningLimit: 4000 },
