@@ -19,6 +19,11 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
   readonly sizes: Readonly<Record<Size, Options>>;
   /** Steps that `measure` will ask for, for progress and time left. */
   steps(options: Options): number;
+  /**
+   * Files of the evaluation data that the sizes quick and full read, as "folder/file"; tiny reads none. They are looked for before the first
+   * step, so that nobody waits for what cannot end.
+   */
+  data?(options: Options): readonly string[];
   /** One measurement a claim; a claim that a size cannot measure may be left out of it. */
   measure(context: ReproductionContext, options: Options): Promise<Measurement[]>;
   /**

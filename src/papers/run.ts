@@ -54,6 +54,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
   const reproduction = await paper.reproduction();
   const chosen = reproduction.sizes[size];
   const identity = JSON.stringify([packageVersion(), size, seed, chosen]);
+  if (size !== "tiny") for (const file of reproduction.data?.(chosen) ?? []) dataPath(...file.split("/"));
   const folder = join(
     options.folder ?? join(await cacheFolder(), "reproductions"),
     `${paper.name}-${size}-${createHash("sha256").update(identity).digest("hex").slice(0, 12)}`,
@@ -221,7 +222,11 @@ function checkMeasurements(paper: Paper, measurements: readonly Measurement[]): 
 function dataPath(...names: string[]): string {
   const folder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../../shared/data", import.meta.url));
   const path = join(folder, ...names);
-  ensure(existsSync(path), "unavailable", `no evaluation data at ${path}: set VENTRIS_DATA to the folder that has it`);
+  ensure(
+    existsSync(path),
+    "unavailable",
+    `no evaluation data at ${path}: set VENTRIS_DATA to the folder that has it. The size tiny needs none`,
+  );
   return path;
 }
 

@@ -12,11 +12,16 @@ const openings = [
   "When the ship came home the whole village stood on the shore, and the first who stepped on land was",
 ];
 
+/** Files of the evaluation data that `storyPrompts` and `relatedPassages` read. */
+export const storyData = ["tales", "classic", "misc-1", "misc-2", "misc-3"].map(
+  (name) => `gutenberg-stories/${name}.jsonl.gz`,
+);
+
 /** Stories that training left out, of at least so many characters, in the order of their files. */
 async function heldOutStories({ data }: ReproductionContext, characters: number): Promise<string[]> {
   const texts: string[] = [];
-  for (const name of ["tales", "classic", "misc-1", "misc-2", "misc-3"]) {
-    const path = data("gutenberg-stories", `${name}.jsonl.gz`);
+  for (const file of storyData) {
+    const path = data(...file.split("/"));
     for await (const text of documents({ path })) if (isHeldOut(text) && text.length >= characters) texts.push(text);
   }
   return texts;

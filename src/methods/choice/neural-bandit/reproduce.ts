@@ -52,6 +52,7 @@ export const reproduction = defineReproduction({
     full: { seeds: 10, rounds: 4000, sets: 6, setSeeds: 5, setRounds: 10_000 },
   },
   steps: ({ seeds, sets: count, setSeeds }) => 3 * seeds + count * setSeeds,
+  data: ({ sets: count }) => publicSets.slice(0, count).map((file) => `bandit-sets/${file}`),
   async measure({ step, signal, data }, { seeds, rounds, sets: setCount, setSeeds, setRounds }) {
     const tasks = {
       cosine: (seed: number) => cosineTask({ seed }),

@@ -43,6 +43,9 @@ const ours: readonly ChoiceItem[] = [
   },
 ];
 
+/** Of questions, and of facts without misconceptions. */
+const tasks = ["truthfulqa", "factor-news"] as const;
+
 async function itemsOf({ size, data }: ReproductionContext, task: string, count: number): Promise<ChoiceItem[]> {
   if (size === "tiny") return ours.slice(0, count);
   const { file } = taskNamed(task);
@@ -66,12 +69,13 @@ export const reproduction = defineReproduction({
     full: { questions: 480, continuations: 300, texts: 15 },
   },
   steps: ({ questions, continuations, texts }) => questions + continuations + texts,
+  data: () => tasks.map((task) => taskNamed(task).file),
   async measure(context, { questions, continuations, texts }) {
     const { step, signal, seed } = context;
     const model = (await context.open("knossos")) as Model & { tokenizer: Tokenizer };
     const names = Object.keys(contrasts) as Contrast[];
     const answered: Record<Contrast, number>[] = [];
-    for (const [i, item] of (await itemsOf(context, "truthfulqa", questions)).entries()) {
+    for (const [i, item] of (await itemsOf(context, tasks[0], questions)).entries()) {
       answered.push(
         await step(`question ${i + 1}`, async () => {
           const values = await Promise.all(names.map(async (name) => truth(await score(model, item, name, signal))));
@@ -80,7 +84,7 @@ export const reproduction = defineReproduction({
       );
     }
     const continued: [number, number][] = [];
-    for (const [i, item] of (await itemsOf(context, "factor-news", continuations)).entries()) {
+    for (const [i, item] of (await itemsOf(context, tasks[1], continuations)).entries()) {
       continued.push(
         await step(`continuation ${i + 1}`, async () => {
           const [plain, shaped] = await Promise.all(

@@ -14,7 +14,7 @@ import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts"
 import { isHeldOut } from "../../../training/data.ts";
 import { writeValues } from "../../../training/export.ts";
 import type { Values } from "../../../training/next-token.ts";
-import { simpleStories } from "../../../training/stories.ts";
+import { simpleStories, storySources } from "../../../training/stories.ts";
 import { citationBlocker, equalSequences, hyperfit } from "./index.ts";
 import { longestQuotation, repetition, selfBleu, sharpness, typeTokenRatio } from "./metrics.ts";
 
@@ -166,6 +166,7 @@ export const reproduction: Reproduction = defineReproduction<Sizes>({
     full: { ...scale, sequences: 128, length: 128, contexts: 100, tokens: 224, learningRate: 5e-4, ablations: true },
   },
   steps: ({ ablations }) => 4 + (ablations ? sampleCounts.length : 0),
+  data: () => storySources.map(({ path }) => path),
   async measure(context, options): Promise<Measurement[]> {
     const { open, step, signal, seed } = context;
     const { contextTokens, tokens, epochs, learningRate, batch, ablations } = options;

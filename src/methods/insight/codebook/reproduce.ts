@@ -47,6 +47,7 @@ export const reproduction = defineReproduction<Sizes>({
     },
   },
   steps: () => 2,
+  data: ({ stories }) => (stories > 0 ? ["tinystories/tinystories-1000.jsonl.gz"] : []),
   async measure(
     { open, step, signal, seed, data },
     { states, plainSteps, steps, pairs, walks, stories, samples, ...shape },

@@ -8,7 +8,7 @@ import { train } from "../../../training/loop.ts";
 import { nextTokenObjective } from "../../../training/next-token.ts";
 import { initialValues } from "../../../training/recipe.ts";
 import { constant } from "../../../training/schedule.ts";
-import { rankCorrelation, storyPrompts } from "../../speculative/measuring.ts";
+import { rankCorrelation, storyData, storyPrompts } from "../../speculative/measuring.ts";
 import { openNeurons } from "../neurons/index.ts";
 import {
   acceptanceOf,
@@ -82,6 +82,7 @@ export const reproduction = defineReproduction<Sizes>({
     },
   },
   steps: ({ layers, distances }) => 4 + layers.length * distances.length,
+  data: () => storyData,
   async measure(
     context,
     { texts, tokens, contexts, layers, distances, probeSteps, symbols, walk, sourceSteps },

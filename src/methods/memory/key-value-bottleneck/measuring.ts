@@ -20,6 +20,13 @@ export interface DigitOptions {
   readonly onProgress?: (share: number) => void;
 }
 
+/** What `digitFeatures` reads. */
+export const digitData = [
+  "quickdraw/quickdraw-10x2000-28x28.u8.gz",
+  "mnist-10k/images-idx3-ubyte.gz",
+  "mnist-10k/labels-idx1-ubyte.gz",
+];
+
 /** Features of digits by an encoder that was trained on drawings alone. A fifth of the digits are for tests. */
 export async function digitFeatures(data: (...names: string[]) => string, options: DigitOptions): Promise<StreamData> {
   const { seed, steps, digits, drawings, folder, signal, onProgress } = options;

@@ -5,7 +5,7 @@
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
 import { classesOf, decide, type Labelled, learn } from "./learning.ts";
-import { digitClasses, digitFeatures } from "./measuring.ts";
+import { digitClasses, digitData, digitFeatures } from "./measuring.ts";
 import { runStream, type StreamResult } from "./streams.ts";
 import { regions, toyBottleneck, toyClasses, toyTask, toyTasks, uniformSquare } from "./toy.ts";
 
@@ -46,6 +46,7 @@ export const reproduction = defineReproduction({
     },
   },
   steps: ({ seeds }) => seeds,
+  data: () => digitData,
   async measure({ step, signal, seed: first, size, data }, { seeds, steps, digits, drawings, ...settings }) {
     const results: StreamResult[] = [];
     for (let i = 0; i < seeds; i++) {

@@ -24,6 +24,7 @@ export const reproduction = defineReproduction({
   steps: () => 2,
   async measure({ open, step, signal, seed, size, data }, { facts: count, passes, questions, keys, tokens, repeats }) {
     const model = await open("knossos");
+  data: () => ["facts/relations.jsonl.gz"],
     const facts =
       size === "tiny"
         ? madeUpFacts.slice(0, count)

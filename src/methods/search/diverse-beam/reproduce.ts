@@ -1,7 +1,7 @@
 /** What diverse beam search claims against beam search of the same width, on openings of held-out stories. */
 import { defineReproduction, type Model } from "../../../papers/reproduction.ts";
 import { meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { storyPrompts } from "../../speculative/measuring.ts";
+import { storyData, storyPrompts } from "../../speculative/measuring.ts";
 
 const width = 12;
 const groups = 6;
@@ -58,6 +58,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 100, promptTokens: 64, tokens: 32 },
   },
   steps: ({ prompts }) => prompts,
+  data: () => storyData,
   async measure(context, { prompts: count, promptTokens, tokens }) {
     const { open, step, signal, seed } = context;
     const model = await open("knossos");

@@ -26,6 +26,10 @@ export const reproduction = defineReproduction({
   },
   steps: ({ seeds, channels, hand, place }) =>
     1 + seeds * (channels.length + 1) + (hand > 0 ? 5 : 0) + (place > 0 ? 1 : 0),
+  data: ({ hand, place }) => [
+    ...(hand > 0 ? ["motor-cortex/flint-run1.features.csv.gz", "motor-cortex/flint-run1.velocity.csv.gz"] : []),
+    ...(place > 0 ? ["hippocampus-place-cells/linear-track.json.gz"] : []),
+  ],
   async measure({ step, seed, data }, { seeds, bins, particles, channels, hand, points, place }) {
     const measurements: Measurement[] = [];
     measurements.push({

@@ -64,6 +64,7 @@ export const reproduction = defineReproduction<Size>({
     },
   },
   steps: ({ folds }) => (folds > 0 ? 4 : 3),
+  data: ({ folds }) => (folds > 0 ? ["zuco-words/zuco1-word-eeg-et-ner.tsv.gz"] : []),
   async measure({ step, seed, signal, data }, size) {
     const [tied, loose, literal] = [
       await step("with the contrastive loss", (context) => trained(size, "as published", seed, signal, context)),

@@ -2,7 +2,7 @@
 import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { relatedPassages, type Served, serve, storyPrompts } from "../measuring.ts";
+import { relatedPassages, type Served, serve, storyData, storyPrompts } from "../measuring.ts";
 
 /** As the authors' program has it: of the table alone, 24 paths, 64 nodes; its update and its credit for the last 16 tokens. */
 const search = { name: "aded", paths: 24, budget: 64, pathLength: 4 } as const;
@@ -21,6 +21,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 40, promptTokens: 128, tokens: 128, stream: 160, streamTokens: 96 },
   },
   steps: ({ prompts }) => prompts + 3,
+  data: () => storyData,
   async measure(context, { prompts: count, promptTokens, tokens, stream, streamTokens }): Promise<Measurement[]> {
     const { open, step, signal, seed } = context;
     const model = await open("knossos");

@@ -2,7 +2,7 @@
 import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Json, type Measurement, type Model } from "../../../papers/reproduction.ts";
 import { ratioOf } from "../../../papers/statistics.ts";
-import { rankCorrelation, type Served, serve, storyPrompts } from "../measuring.ts";
+import { rankCorrelation, type Served, serve, storyData, storyPrompts } from "../measuring.ts";
 import { childrenOf } from "../tree.ts";
 
 const draft = "pylos";
@@ -66,6 +66,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 30, promptTokens: 128, tokens: 128, budgets: [16, 32, 64], temperatures: [0, 0.6] },
   },
   steps: ({ prompts }) => 2 * prompts,
+  data: () => storyData,
   async measure(context, { prompts: count, promptTokens, tokens, budgets, temperatures }) {
     const { open, step, signal, seed } = context;
     const model = await open("knossos");

@@ -6,7 +6,7 @@ import { leaseSites } from "../../../engine/sites/request.ts";
 import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
 import { foresightOf, guessAccuracy } from "../accuracy.ts";
-import { besideGreedy, rankCorrelation, storyPrompts } from "../measuring.ts";
+import { besideGreedy, rankCorrelation, storyData, storyPrompts } from "../measuring.ts";
 import { openTransfers } from "./index.ts";
 import { siteAfter } from "./training.ts";
 
@@ -85,6 +85,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 60, promptTokens: 128, tokens: 128 },
   },
   steps: ({ prompts }) => prompts,
+  data: () => storyData,
   async measure(context, { prompts: count, promptTokens, tokens }) {
     const { open, step, signal, seed } = context;
     const model = await open("knossos");

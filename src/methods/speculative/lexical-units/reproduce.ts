@@ -7,7 +7,7 @@ import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { documents } from "../../../text/text-files.ts";
 import { runRecipe } from "../../../training/recipe.ts";
 import { readConfig } from "../../../weights/index.ts";
-import { rankCorrelation, serve, spread, storyPrompts } from "../measuring.ts";
+import { rankCorrelation, serve, spread, storyData, storyPrompts } from "../measuring.ts";
 
 const betas = [0.5, 0.7, 0.8, 0.9, 0.95, 0.99];
 const usual = 0.8;
@@ -72,6 +72,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 40, promptTokens: 128, tokens: 128, trainingSteps: 0 },
   },
   steps: ({ prompts, trainingSteps }) => (trainingSteps > 0 ? 1 : prompts),
+  data: () => [...storyData, "spider/dev.jsonl"],
   async measure(context, { prompts: count, promptTokens, tokens, trainingSteps }) {
     const { open, step, signal, seed, size, data } = context;
     const encode = ({ tokenizer }: Model, text: string): number[] =>

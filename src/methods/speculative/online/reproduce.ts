@@ -8,7 +8,7 @@ import {
 } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, ratioOf } from "../../../papers/statistics.ts";
 import { documents } from "../../../text/text-files.ts";
-import { serve, spread, storyPrompts } from "../measuring.ts";
+import { serve, spread, storyData, storyPrompts } from "../measuring.ts";
 
 const draft = "pylos";
 const method = { name: "online" as const, draft };
@@ -79,6 +79,7 @@ export const reproduction = defineReproduction({
     full: { requests: 240, tokens: 96, further: 48, after: 160, prompts: 24 },
   },
   steps: () => 2,
+  data: () => [...storyData, "spider/dev.jsonl", "us-speeches/state_union.jsonl.gz"],
   async measure(context, { requests, tokens, further, after, prompts: count }): Promise<Measurement[]> {
     const { open, step, signal, seed } = context;
     const settings = { maxTokens: tokens, temperature: 0.8, seed, signal };

@@ -4,7 +4,7 @@ import { methodChoice } from "../../../calls.ts";
 import { normal } from "../../../engine/random.ts";
 import { defineReproduction, type Json } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { type BesideGreedy, besideGreedy, serve, storyPrompts } from "../measuring.ts";
+import { type BesideGreedy, besideGreedy, serve, storyData, storyPrompts } from "../measuring.ts";
 
 const budget = 32;
 const published = (more: object = {}) => methodChoice({ name: "prompt-tokens", tree: "published", budget, ...more });
@@ -16,6 +16,7 @@ export const reproduction = defineReproduction({
     full: { prompts: 40, promptTokens: 128, tokens: 128 },
   },
   steps: ({ prompts }) => prompts,
+  data: () => storyData,
   async measure(context, { prompts: count, promptTokens, tokens }) {
     const { open, step, signal, seed } = context;
     const model = await open("knossos");
