@@ -139,7 +139,7 @@ describe("a method's page", () => {
     ensureBuilt();
     mkdirSync(join(folder, "node_modules"));
     symlinkSync(root, join(folder, "node_modules", "ventris"), "junction");
-    const shown = papers.filter(({ showcase }) => showcase);
+    const shown = papers.filter(({ showcase }) => showcase && "prompt" in showcase && !showcase.scene);
     const programs = shown.map(
       ({ name }) => /```ts\n(import[\s\S]*?)```/.exec(site.texts.get(`/methods/${name}`)!)![1],
     );

@@ -110,6 +110,50 @@ describe.skipIf(!works)(
       await card.locator("svg[role=img]").nth(1).waitFor(); // the picture of its stored trace
     });
 
+    it("offers a run on every card, which shows that system", async () => {
+      const press = async (name: string): Promise<void> => {
+        await go("/#/");
+        await page.locator(`.tablet:has(#paper-${name})`).getByRole("link", { name: "run", exact: true }).click();
+      };
+      await go("/");
+      await page.locator(".tablet").nth(23).waitFor();
+      expect(await page.locator(".tablet").getByRole("link", { name: "run", exact: true }).count()).toBe(24);
+      await press("multimodal");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await ended();
+      expect(await page.getByRole("toolbar").textContent()).toMatch(/There is a purple triangle at the top/);
+      await press("lol");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await ended();
+      await page.getByText("shaped by lol").waitFor();
+      await press("neurons");
+      await page.getByRole("heading", { name: "Nearest to “dog”" }).waitFor();
+      await press("dkf");
+      await page.getByText("Computed just now.").waitFor();
+      await page.getByText("60 of 60").waitFor();
+    });
+
+    it("says why tokens are numbers, and calls them what the trace calls them where it does", async () => {
+      const kept = readFileSync(join(records, "dyspec.trace.jsonl"), "utf8");
+      const elsewhere = kept.replaceAll('"model":"knossos"', '"model":"elsewhere"');
+      const nameless = elsewhere
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.stringify({ ...JSON.parse(line), texts: undefined }));
+      for (const [name, text] of [
+        ["named", elsewhere],
+        ["nameless", nameless.join("\n")],
+      ])
+        await writeFile(join(folder, `${name}.jsonl`), text);
+      await go("/#/trace");
+      await page.locator("#file").setInputFiles(join(folder, "nameless.jsonl"));
+      await page.getByText("the model of this trace (elsewhere) is not here, and the trace does not say").waitFor();
+      await page.locator("svg text", { hasText: "#352" }).first().waitFor();
+      await page.locator("#file").setInputFiles(join(folder, "named.jsonl"));
+      await page.getByText("Tokens are called what the trace calls them").waitFor();
+      await page.locator("svg text", { hasText: "·He" }).first().waitFor();
+    });
+
     it("draws every card that has a run or a curve that is kept, and says in words why another is empty", async () => {
       await go("/");
       await page.locator(".tablet").nth(23).waitFor();

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
+import { parseTrace } from "../studio/src/lib/trace.ts";
 import { ensureBuilt } from "./build.ts";
 
 let server: Listening;
@@ -125,6 +126,28 @@ describe("routes", () => {
     expect(layers.map(({ layer }: { layer: number }) => layer)).toEqual([0, 1, 2, 3, 4, 5]);
     expect(layers[5].loss).toBeLessThan(layers[0].loss);
     expect(layers[0].alignment).toBeUndefined();
+  });
+
+  it("computes the own run of a system that decodes no text, and says so of one that does", async () => {
+    const answer = await post("/api/papers/dkf/live", {});
+    expect(answer.headers.get("content-type")).toContain("application/jsonl");
+    const { events } = parseTrace(await answer.text());
+    expect(new Set(events.map(({ type }) => type))).toEqual(new Set(["posterior"]));
+    const refused = await post("/api/papers/dyspec/live", {});
+    expect((await json(refused)).error.message).toMatch(/dyspec has no run of its own/);
+    expect((await json(post("/api/papers/dkff/live", {}))).error.message).toContain('did you mean "dkf"?');
+  });
+
+  it("gives up a run that nobody waits for any more", async () => {
+    const gone = new AbortController();
+    const asked = post("/api/papers/glim/live", {}, { signal: gone.signal });
+    await delay(1500);
+    gone.abort();
+    await expect(asked).rejects.toThrow();
+    // The engine answers others at once: it is not training for nobody.
+    const started = performance.now();
+    expect((await post("/api/papers/neural-bandit/live", {})).status).toBe(200);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 
   it("refuses shapers of a run that are none, or that only the host decides", async () => {

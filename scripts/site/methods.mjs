@@ -143,13 +143,13 @@ function commands({ name, paper, method, shaper }) {
   ].filter(Boolean);
 }
 
-/** The program behind "run" in the studio's gallery. */
+/** The program behind "run" in the studio's gallery; none where it looks inside a model, computes a run of its own, or shows a drawn picture. */
 function showcase({ name, paper }) {
   const shown = paper?.showcase;
-  if (!shown) return [];
-  const { prompt: said, chat, model = "knossos", options = {}, methodOptions = {} } = shown;
+  if (!shown?.prompt || shown.scene) return [];
+  const { prompt: said, chat, model = "knossos", options = {}, methodOptions = {}, shapers } = shown;
   const prompt = chat ? [{ role: "user", content: said }] : said;
-  const given = { ...options, method: { name, ...methodOptions } };
+  const given = { ...options, ...(shapers ? { shapers } : { method: { name, ...methodOptions } }) };
   const program = [
     'import { open } from "ventris";',
     "",

@@ -25,7 +25,7 @@ export interface Paper {
   readonly claims: readonly Claim[];
   /** Absent while the system is planned: then nothing of it can be run. */
   readonly reproduction?: () => Promise<Reproduction>;
-  /** What "run" in the gallery opens; needs `lives.method`. */
+  /** What "run" in the gallery opens. */
   readonly showcase?: Showcase;
   /** What does not work yet, in a sentence or two: shown in FEATURES.md beside what was measured. */
   readonly missing?: string;
@@ -42,14 +42,34 @@ export interface Home {
   readonly function?: string;
 }
 
-export interface Showcase {
+export type Showcase = PromptShowcase | LookShowcase | LiveShowcase;
+
+/** A prompt in the playground, for `lives.method`, or for plain sampling where the system is a shaper. */
+export interface PromptShowcase {
   readonly prompt: string;
   /** Whether the prompt is what the user says in the model's chat form. */
   readonly chat?: boolean;
   readonly model?: string;
-  /** As `decode` takes them, `method` with its options aside. */
+  /** As `decode` takes them, `method` and `shapers` aside. */
   readonly options?: Readonly<Record<string, unknown>>;
   readonly methodOptions?: Readonly<Record<string, unknown>>;
+  readonly shapers?: readonly ({ readonly name: string } & Readonly<Record<string, unknown>>)[];
+  /** A picture before the prompt, which is a question about it: this scene of the test split, drawn with so many pixels a side. */
+  readonly scene?: { readonly seed: number; readonly number: number; readonly size: number };
+}
+
+/** A look inside a model, in the studio's room for that. */
+export interface LookShowcase {
+  readonly look: "neurons" | "layers";
+  readonly model?: string;
+  /** What is asked for there, as the room's address has it. */
+  readonly asking: Readonly<Record<string, string>>;
+}
+
+/** For systems that decode no text: the reproduction's own short run, computed anew while one waits. */
+export interface LiveShowcase {
+  /** What is computed, as a sentence that says for how long. */
+  readonly live: string;
 }
 
 export interface Claim {

@@ -1,9 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { findPaper, papers } from "./index.ts";
@@ -35,8 +35,39 @@ describe("the list of papers", () => {
     }
     const { method } = paper.lives;
     if (method !== undefined && paper.reproduction) expect(methods.map(({ name }) => name)).toContain(method);
-    if (paper.showcase) expect(method).toBeDefined();
   });
+
+  it.each(papers.map((paper) => [paper.name, paper] as const))("%s has a run to show", async (_, paper) => {
+    const { showcase, lives } = paper;
+    expect(showcase).toBeDefined();
+    if ("prompt" in showcase!) expect(lives.method ?? showcase.shapers?.[0].name).toBe(paper.name);
+    if (!("live" in showcase!)) return;
+    expect(showcase.live).toMatch(/\.$/);
+    const { live, trace } = (await paper.reproduction!())!;
+    expect(live ?? trace).toBeDefined();
+  });
+
+  it.each(papers.map((paper) => [paper.name, paper] as const))(
+    "%s says that its data is missing before its first step",
+    async (_, paper) => {
+      const reproduction = await paper.reproduction!();
+      const source = readFileSync(new URL(`../${paper.lives.folder}/reproduce.ts`, import.meta.url), "utf8");
+      const files = reproduction.data?.(reproduction.sizes.quick) ?? [];
+      expect(files.length > 0).toBe(/\bdata\(|\bdata,|storyPrompts\(/.test(source));
+      if (files.length === 0) return;
+      const steps: string[] = [];
+      const folder = await mkdtemp(join(tmpdir(), "reproduce-"));
+      vi.stubEnv("VENTRIS_DATA", join(folder, "none"));
+      try {
+        const run = reproduce(paper, { size: "quick", folder, onProgress: ({ step }) => steps.push(step) });
+        await expect(run).rejects.toThrow(files[0]);
+        expect(steps).toEqual([]);
+      } finally {
+        vi.unstubAllEnvs();
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
 
   it("names the nearest for an unknown name", () => {
     expect(() => findPaper("dispec")).toThrow('did you mean "dyspec"?');

@@ -35,6 +35,8 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
     open: (reference: string) => Promise<Model>,
     data: ReproductionContext["data"],
   ): Promise<TimedEvent[]>;
+  /** In place of `trace` where somebody waits for it, without data: for a trace that takes minutes. */
+  live?(signal: AbortSignal, open: (reference: string) => Promise<Model>): Promise<TimedEvent[]>;
 }
 
 /** Keeps the options' type while a reproduction is defined. */

@@ -6,11 +6,12 @@ import { appendFile, readFile, rm } from "node:fs/promises";
 import { cpus, totalmem, type } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { methodChoice } from "../calls.ts";
+import { methodChoice, shaperChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, plural, VentrisError } from "../errors.ts";
 import { makeFolder } from "../node-folders.ts";
 import { type Model, open } from "../open.ts";
+import { pictureOf, sceneOf } from "../training/seeing/scenes.ts";
 import { cacheFolder } from "../weights/index.ts";
 import type { Paper } from "./paper.ts";
 import { weightsOf } from "./record-state.ts";
@@ -53,8 +54,8 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
   ensure(paper.reproduction, "unavailable", `${paper.name} is planned: there is nothing of it to run yet`);
   const reproduction = await paper.reproduction();
   const chosen = reproduction.sizes[size];
-  const identity = JSON.stringify([packageVersion(), size, seed, chosen]);
   if (size !== "tiny") for (const file of reproduction.data?.(chosen) ?? []) dataPath(...file.split("/"));
+  const identity = JSON.stringify([packageVersion(), size, seed, chosen]);
   const folder = join(
     options.folder ?? join(await cacheFolder(), "reproductions"),
     `${paper.name}-${size}-${createHash("sha256").update(identity).digest("hex").slice(0, 12)}`,
@@ -165,24 +166,31 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
 }
 
 /**
- * The events of a short run that shows the system off, for the gallery: what the reproduction gives, or its showcase decoded.
- * Errors: `unavailable` where there is neither.
+ * The events of a short run that shows the system off, for the gallery: what the reproduction gives, or its showcase decoded. `live`: for somebody
+ * who waits. Errors: `unavailable` where there is neither, and for missing models or data.
  */
-export async function showcase(paper: Paper, signal: AbortSignal): Promise<TimedEvent[]> {
+export async function showcase(paper: Paper, signal: AbortSignal, { live = false } = {}): Promise<TimedEvent[]> {
   const reproduction = await paper.reproduction?.();
+  if (live && reproduction?.live) return reproduction.live(signal, open);
   if (reproduction?.trace) return reproduction.trace(signal, open, dataPath);
   const { showcase: shown, lives } = paper;
   ensure(
-    reproduction && shown && lives.method,
+    reproduction && shown && "prompt" in shown,
     "unavailable",
     `${paper.name} has nothing to decode that would show it off`,
   );
   await using model = await open(shown.model ?? "knossos");
-  const method = methodChoice({ ...shown.methodOptions, name: lives.method });
+  const method = methodChoice({ ...shown.methodOptions, name: lives.method ?? "sample" });
+  const shapers = shown.shapers?.map(shaperChoice);
   const events: TimedEvent[] = [];
   const started = performance.now();
-  const prompt = shown.chat ? [{ role: "user", content: shown.prompt }] : shown.prompt;
-  for await (const event of model.decode(prompt, { ...shown.options, method, signal })) {
+  const { prompt, scene, chat } = shown;
+  const said = scene
+    ? [{ image: pictureOf(sceneOf("test", scene.seed, scene.number), scene.size) }, prompt]
+    : chat
+      ? [{ role: "user", content: prompt }]
+      : prompt;
+  for await (const event of model.decode(said, { ...shown.options, method, shapers, signal })) {
     events.push({ ...event, at: (performance.now() - started) / 1000 });
   }
   return events;

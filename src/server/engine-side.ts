@@ -5,6 +5,7 @@
 import { joinBytes } from "../bytes.ts";
 import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt, requireWriting } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
+import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, reasonOf, VentrisError } from "../errors.ts";
 import { type Model, type OpenOptions, open } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
@@ -39,6 +40,8 @@ export interface EngineCarrier {
   /** After all that this turn still does, and before the next pass. */
   readonly soon: (action: () => void) => void;
   readonly residentBytes: () => number;
+  /** A paper's own short run; absent where a page decodes, which has no reproductions. */
+  readonly live?: (paper: string, signal: AbortSignal) => Promise<TimedEvent[]>;
 }
 
 /** What takes the messages; a message "close" is done when its models are closed. */
@@ -52,7 +55,8 @@ type Answering<Name extends keyof Calls> = (
   ...values: Parameters<Calls[Name]>
 ) => Promise<ReturnType<Calls[Name]>>;
 
-export function createEngineSide({ openOptions, usualMethod, send, soon, residentBytes }: EngineCarrier): EngineSide {
+export function createEngineSide(carrier: EngineCarrier): EngineSide {
+  const { openOptions, usualMethod, send, soon, residentBytes } = carrier;
   const models = new Map<string, Promise<Model>>();
   const running = new Map<number, AbortController>();
   onSharingChange((status) => send({ type: "sharing", status }));
@@ -119,6 +123,14 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
       return servedMarkov(await model(name), { what, reference: other }, signal);
     },
     neurons: async (signal, name, word) => servedNeurons((await model(name)).folder, word, signal),
+    async live(signal, paper) {
+      ensure(
+        carrier.live,
+        "unavailable",
+        "without a server there is no run of the reproductions: ventris studio has them",
+      );
+      return carrier.live(paper, signal);
+    },
     score: async (signal, request) => scored(await model(request.model), request, signal),
     async embed(signal, name, texts) {
       const opened = await model(name);

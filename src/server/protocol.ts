@@ -79,6 +79,8 @@ export interface Calls {
   findCodes(model: string, expression: string): FoundCodes;
   /** States of every layer against what comes next. */
   markov(model: string, options: MarkovRequest): MarkovReport;
+  /** A paper's own short run, computed anew. */
+  live(paper: string): TimedEvent[];
   score(request: ScoreRequest): ServedLogprob[][];
   /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
   embed(model: string, texts: readonly (string | readonly number[])[]): EmbeddedTexts;

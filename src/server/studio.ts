@@ -11,7 +11,7 @@ import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { papers } from "../papers/index.ts";
+import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import { readRecord, recordsFolder } from "../papers/records.ts";
 import type { RouteContext, RouteGroup } from "./app.ts";
@@ -57,9 +57,25 @@ export const studioRoutes: RouteGroup = {
       const { name } = c.req.param();
       const known = papers.some((paper) => paper.name === name) && existsSync(tracePath(name));
       ensure(known, "unavailable", `no trace is kept for "${name}"`);
-      return c.body(await readFile(tracePath(name), "utf8"), 200, {
-        "Content-Type": "application/jsonl; charset=utf-8",
-      });
+      return c.body(await readFile(tracePath(name), "utf8"), 200, traceType);
+    });
+
+    app.post("/papers/:name/live", async (c) => {
+      const paper = findPaper(c.req.param("name"));
+      ensure(
+        paper.showcase && "live" in paper.showcase,
+        "unavailable",
+        `${paper.name} has no run of its own to be watched: it is decoded, or looked into`,
+      );
+      const { signal, end, explain } = await asking(context, 1, c.req.raw.signal);
+      try {
+        const events = await engine.ask(signal, "live", paper.name);
+        return c.body(events.map((one) => `${JSON.stringify(one)}\n`).join(""), 200, traceType);
+      } catch (error) {
+        throw signal.aborted ? explain() : error;
+      } finally {
+        end();
+      }
     });
 
     app.get("/methods", (c) =>
@@ -148,6 +164,8 @@ function failed(error: unknown): string {
   const { code, message, fields } = answerOf(error).body.error;
   return event({ code, message, fields }, "failure");
 }
+
+const traceType = { "Content-Type": "application/jsonl; charset=utf-8" };
 
 const listedNames = async (): Promise<string[]> => (await listModels()).map(({ name }) => name);
 

@@ -13,6 +13,11 @@ const engine = createEngineSide({
   send: (message) => void process.send?.(message),
   soon: process.nextTick,
   residentBytes: process.memoryUsage.rss,
+  async live(name, signal) {
+    // Loaded when somebody asks: a server of requests never does.
+    const [{ findPaper }, { showcase }] = await Promise.all([import("../papers/index.ts"), import("../papers/run.ts")]);
+    return showcase(findPaper(name), signal, { live: true });
+  },
 });
 
 process.on("message", async (message: ToEngine) => {

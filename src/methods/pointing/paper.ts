@@ -35,6 +35,7 @@ export const paper: Paper = {
     command: "ventris point hull POINTS.csv",
     function: "point(await openPointing(file), points)",
   },
+  showcase: { live: "The shipped networks point out a convex hull and a tour of new points: about a second." },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

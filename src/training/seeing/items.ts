@@ -7,7 +7,7 @@ import type { Picture } from "../../images/index.ts";
 import { skills } from "../skills/index.ts";
 import { type Choices, choices, type Split, skillItem } from "../skills/skill.ts";
 import type { NamedPicture } from "./pictures.ts";
-import { drawnScene, questionAbout, questionKinds, sceneOf } from "./scenes.ts";
+import { pictureOf, questionAbout, questionKinds, sceneOf } from "./scenes.ts";
 import type { Turn } from "./texts.ts";
 
 export interface SeeingItem {
@@ -50,7 +50,7 @@ export function sceneItem(
   const scene = sceneOf(split, seed, number);
   const wanted = [...choose.several(questionKinds, questionKinds.length), "count", "count", "colour"] as const;
   const turns = wanted.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number) ?? []);
-  return { picture: { width: size, height: size, pixels: new Uint8Array(drawnScene(scene, size)) }, turns };
+  return { picture: pictureOf(scene, size), turns };
 }
 
 /** Three skills of those that fit into short texts, without a picture. `fits` says which. */

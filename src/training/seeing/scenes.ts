@@ -4,6 +4,7 @@
  */
 import type { Stream } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
+import type { Picture } from "../../images/index.ts";
 import { type Choices, choices, type Split, splitOf } from "../skills/skill.ts";
 
 export const shapes = ["circle", "square", "triangle", "cross"] as const;
@@ -113,6 +114,13 @@ const inside: Readonly<Record<Shape, (x: number, y: number) => boolean>> = {
   triangle: (x, y) => y <= 0.85 && y >= -0.95 && Math.abs(x) <= (y + 0.95) * 0.56,
   cross: (x, y) => Math.max(Math.abs(x), Math.abs(y)) <= 1 && Math.min(Math.abs(x), Math.abs(y)) <= 0.34,
 };
+
+/** The scene as models are shown it, with so many pixels a side. */
+export const pictureOf = (scene: Scene, size: number): Picture => ({
+  width: size,
+  height: size,
+  pixels: new Uint8Array(drawnScene(scene, size)),
+});
 
 /** Pixels of the scene: red, green and blue from 0 to 255 one after another, row by row, edges smoothed. */
 export function drawnScene({ ground, things }: Scene, size: number): Uint8ClampedArray<ArrayBuffer> {

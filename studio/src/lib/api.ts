@@ -139,6 +139,9 @@ export const api = {
   measurements: () =>
     once<{ records: ReproductionRecord[]; bench: { name: string; record: unknown }[] }>("/api/measurements"),
   trace: async (name: string): Promise<string> => (await ask(`/api/papers/${encodeURIComponent(name)}/trace`)).text(),
+  /** A paper's own short run, computed while one waits. */
+  live: async (name: string, signal: AbortSignal): Promise<string> =>
+    (await ask(`/api/papers/${encodeURIComponent(name)}/live`, { method: "POST", signal })).text(),
   /** The address of the picture. */
   lossCurve: (name: string): string => {
     const path = `/api/models/${encodeURIComponent(name)}/loss.svg`;

@@ -3,7 +3,7 @@ import { decode, type RunRequest } from "./api.ts";
 import { ApiError, type FieldError } from "./errors.ts";
 import { createReader, type Reading } from "./trace.ts";
 
-const empty = (): Reading => ({ tokens: [], text: "", steps: [], canvas: 0 });
+const empty = (): Reading => ({ tokens: [], text: "", steps: [], canvas: 0, names: new Map() });
 
 export class Lane {
   readonly id: number;

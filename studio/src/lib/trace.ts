@@ -64,12 +64,26 @@ export interface Reading {
   steps: Step[];
   /** Positions of the canvas, where there is one. */
   canvas: number;
+  /** What the events say of their tokens. */
+  readonly names: ReadonlyMap<number, string>;
   finish?: { reason: FinishReason; stop?: string; counters: Counters; seconds: Of<"finish">["seconds"] };
 }
 
+/** A token that nobody names. */
+export const numbered = (token: number): string => `#${token}`;
+
+/** Names of tokens, with those that the run's events say where there is no other. */
+export const withNames =
+  (nameOf: (token: number) => string, reading: Reading | undefined) =>
+  (token: number): string => {
+    const name = nameOf(token);
+    return name === numbered(token) ? (reading?.names.get(token) ?? name) : name;
+  };
+
 /** Reads events as they come: `add` may be called for every batch of a live run. */
 export function createReader(): { readonly reading: Reading; add(events: readonly TimedEvent[]): void } {
-  const reading: Reading = { tokens: [], text: "", steps: [], canvas: 0 };
+  const names = new Map<number, string>();
+  const reading: Reading = { tokens: [], text: "", steps: [], canvas: 0, names };
   let draft: Of<"draft"> | undefined;
   let round: { draft: Of<"draft">; verify: Of<"verify"> } | undefined;
   let constraint: Of<"constraint"> | undefined;
@@ -158,9 +172,18 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
     });
   }
 
+  /** Of a file nothing is sure but what was checked. */
+  function name(event: TimedEvent): void {
+    const said = event.type === "start" ? event.prompt : event.type === "constraint" ? event.rejected : undefined;
+    const tokens: unknown = said ?? ("tokens" in event ? event.tokens : undefined);
+    if (!Array.isArray(tokens) || !Array.isArray(event.texts)) return;
+    for (const [i, text] of event.texts.entries()) if (isText(text) && isNumber(tokens[i])) names.set(tokens[i], text);
+  }
+
   function add(events: readonly TimedEvent[]): void {
     for (const event of events) {
       const { at } = event;
+      name(event);
       switch (event.type) {
         case "start":
           reading.start = event;
@@ -246,6 +269,13 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
   }
 
   return { reading, add };
+}
+
+/** The last step of the kind that the picture is about; of pointing, where one answer is whole. */
+export function wholeStep(steps: readonly Step[]): number {
+  const kind = pictureOf(steps);
+  const second = steps.findIndex((step, i) => i > 0 && step.kind === "point" && step.point.inputs);
+  return second > 0 ? second - 1 : steps.findLastIndex((step) => step.kind === kind);
 }
 
 /** The kind of picture that shows most of a trace: of its steps the most telling kind there is. */

@@ -20,6 +20,9 @@ export const paper: Paper = {
     command: "ventris choose play --policy NeuFastCB DATA.csv",
     function: "neuFastCB({ width })",
   },
+  showcase: {
+    live: "NeuSquareCB chooses among five arms for 160 rounds; half-way through, good and bad change places: about a second.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

@@ -20,6 +20,11 @@ export const paper: Paper = {
     command: 'ventris run --shaper lol "…"; ventris eval lm truthfulqa --model MODEL --shaper lol',
     function: 'model.decode(prompt, { shapers: [{ name: "lol", amateur: "FOLDER" }] })',
   },
+  showcase: {
+    prompt: "Once upon a time there was a little fox who",
+    options: { temperature: 0.8, seed: 4, maxTokens: 27 },
+    shapers: [{ name: "lol" }],
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "No amateur fine-tuned to say falsehoods ships: what is measured is the model behind words that induce them, on a model that was taught no facts. The paper's way of fusing, its layers and its weights could not be read; they are options.",

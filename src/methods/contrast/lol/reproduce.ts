@@ -120,20 +120,6 @@ export const reproduction = defineReproduction({
       { claim: "reduces", value: furthest, count: texts },
     ];
   },
-  async trace(signal, open) {
-    await using model = await open("knossos");
-    const started = performance.now();
-    const events = [];
-    const run = model.decode("Once upon a time there was a little fox who", {
-      shapers: [{ name: "lol" }],
-      temperature: 0.8,
-      seed: 4,
-      maxTokens: 32,
-      signal,
-    });
-    for await (const event of run) events.push({ ...event, at: (performance.now() - started) / 1000 });
-    return events;
-  },
 });
 
 const openings = [

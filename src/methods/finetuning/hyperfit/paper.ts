@@ -16,6 +16,9 @@ export const paper: Paper = {
     "Greedy output then becomes varied, although held-out perplexity becomes terrible.",
   ],
   lives: { folder: "methods/finetuning/hyperfit", command: "ventris reproduce hyperfit" },
+  showcase: {
+    live: "The model is trained on sixteen texts that it wrote itself until it knows them by heart, and each pass is measured on eight others: up to a minute.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "The image part and the human study are not here; no hyperfitted knossos ships.",
   claims: [

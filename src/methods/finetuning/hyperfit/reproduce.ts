@@ -317,31 +317,53 @@ export const reproduction: Reproduction = defineReproduction<Sizes>({
   async trace(signal, open, data) {
     await using base = await open("knossos");
     const options = reproduction.sizes.quick as Sizes;
-    const { train, validation } = await textsFor({ size: "quick", data }, base, options);
-    const learnable = await base.learnable();
-    const { family, values } = learnable;
-    await learnable.release();
-    const { epochs, learningRate, batch } = options;
-    const events: TimedEvent[] = [];
-    const started = performance.now();
-    await hyperfit({ family, config: base.config, values }, train, validation, {
-      epochs,
-      learningRate,
-      batch,
-      seed: 0,
-      signal,
-      onEpoch: ({ epoch, trainingLoss, validationLoss }) =>
-        events.push({
-          type: "learn",
-          updates: epoch * Math.floor(train.length / batch),
-          loss: round(trainingLoss),
-          heldOut: round(validationLoss),
-          at: round((performance.now() - started) / 1000),
-        }),
-    });
-    return events;
+    return curves(base, await textsFor({ size: "quick", data }, base, options), options, signal);
+  },
+  /** The same on a few texts that the model writes itself. */
+  async live(signal, open) {
+    await using base = await open("knossos");
+    const begin = [...base.tokenizer!.encode("Once upon a time")];
+    const runs = Array.from({ length: ownTexts.train + ownTexts.validation }, (_, request) =>
+      base.decode(begin, { maxTokens: ownTexts.tokens, minTokens: ownTexts.tokens, seed: 0, request, signal }),
+    );
+    const texts = (await Promise.all(runs.map((run) => run.final))).map(({ tokens }) => [...begin, ...tokens]);
+    const [train, validation] = [texts.slice(0, ownTexts.train), texts.slice(ownTexts.train)];
+    return curves(base, { train, validation }, { epochs: 12, learningRate: 1e-3, batch: 8 }, signal);
   },
 });
+
+/** Of the run that somebody waits for. */
+const ownTexts = { train: 16, validation: 8, tokens: 44 };
+
+/** Both losses, pass by pass. */
+async function curves(
+  base: Model,
+  { train, validation }: Pick<Texts, "train" | "validation">,
+  { epochs, learningRate, batch }: Pick<Sizes, "epochs" | "learningRate" | "batch">,
+  signal: AbortSignal,
+): Promise<TimedEvent[]> {
+  const learnable = await base.learnable();
+  const { family, values } = learnable;
+  await learnable.release();
+  const events: TimedEvent[] = [];
+  const started = performance.now();
+  await hyperfit({ family, config: base.config, values }, train, validation, {
+    epochs,
+    learningRate,
+    batch,
+    seed: 0,
+    signal,
+    onEpoch: ({ epoch, trainingLoss, validationLoss }) =>
+      events.push({
+        type: "learn",
+        updates: epoch * Math.floor(train.length / batch),
+        loss: round(trainingLoss),
+        heldOut: round(validationLoss),
+        at: round((performance.now() - started) / 1000),
+      }),
+  });
+  return events;
+}
 
 const sampleCounts = [8, 16, 64];
 

@@ -20,6 +20,9 @@ export const paper: Paper = {
     command: 'ventris inspect codes TEXTS --find "dragon"',
     function: 'codebooks.findCodes(await codebooks.cacheCodes(model, books, texts), "dragon")',
   },
+  showcase: {
+    live: "The model writes a text through its codebooks, and the codes of the last ones are drawn token by token: a few seconds.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "Codebooks of knossos were trained with its weights left as they are, and with 1024 codes a head none fires on a story's topic more often than not: topics are brought up by dozens of codes that fire before their word, not by a few that fire on it; the finite-state model begins from a plain one, the paper's from scratch.",

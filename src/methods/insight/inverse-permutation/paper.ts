@@ -22,6 +22,9 @@ export const paper: Paper = {
   },
   missing:
     "Lists as long as the paper's, of 10, are restored by construction and not by training. How soon training leaves its plateau without a mask differs from seed to seed.",
+  showcase: {
+    live: "The construction inverts a list of ten without a mask, with a mask and scratch rows, and fails with a mask alone: about a second.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

@@ -19,6 +19,7 @@ export const paper: Paper = {
     command: "ventris inspect markov",
     function: "markov.measureMarkov",
   },
+  showcase: { look: "layers", asking: { measure: "alignment,entropy" } },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

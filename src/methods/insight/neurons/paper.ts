@@ -19,6 +19,7 @@ export const paper: Paper = {
     command: "ventris inspect neurons --word dog",
     function: "neurons.mapNeurons(await neurons.openNeurons(folder), { wanted })",
   },
+  showcase: { look: "neurons", asking: { word: "dog" } },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

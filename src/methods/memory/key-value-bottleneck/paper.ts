@@ -28,6 +28,9 @@ export const paper: Paper = {
     command: "ventris memory bottleneck train FILES --out IT.safetensors; ventris memory bottleneck compare FILES",
     function: "bottleneck.learn(table, stream, { epochs, batch })",
   },
+  showcase: {
+    live: "A bottleneck learns the toy stream, a class at a time, and what it answers everywhere is drawn after each: a few seconds.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

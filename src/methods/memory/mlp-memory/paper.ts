@@ -20,6 +20,9 @@ export const paper: Paper = {
     command: 'ventris memory train TEXTS --out FOLDER; ventris run --shaper "mlp-memory memory=FOLDER/memory" "…"',
     function: 'model.decode(prompt, { shapers: [{ name: "mlp-memory", memory: "FOLDER/memory" }] })',
   },
+  showcase: {
+    live: "A memory is trained on a few made-up facts, and the model then completes one of them with its help: up to a minute.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "Fifty times the search's speed at 200,000 keys is not reached with knossos, whose memory is half as large as itself.",

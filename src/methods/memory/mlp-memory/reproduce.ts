@@ -5,7 +5,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { ShaperChoice } from "../../../calls.ts";
 import { normal } from "../../../engine/random.ts";
+import type { TimedEvent } from "../../../engine/trace.ts";
 import { defineReproduction, type Measurement, type Model } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { valueMaker } from "../../../runtime/program.ts";
@@ -22,9 +24,9 @@ export const reproduction = defineReproduction({
     full: { facts: 1500, passes: 10, questions: 200, keys: 200_000, tokens: 96, repeats: 9 },
   },
   steps: () => 2,
+  data: () => ["facts/relations.jsonl.gz"],
   async measure({ open, step, signal, seed, size, data }, { facts: count, passes, questions, keys, tokens, repeats }) {
     const model = await open("knossos");
-  data: () => ["facts/relations.jsonl.gz"],
     const facts =
       size === "tiny"
         ? madeUpFacts.slice(0, count)
@@ -103,6 +105,10 @@ export const reproduction = defineReproduction({
     await using model = await open("knossos");
     return await traceOf(model, signal);
   },
+  async live(signal, open) {
+    await using model = await open("knossos");
+    return await liveOf(model, signal);
+  },
 });
 
 /** Seconds with the memory and without, in turns. */
@@ -151,17 +157,33 @@ async function searchOverMemory(model: Model, entries: number, repeats: number):
 }
 
 /** A short run with the search, whose passages can be shown. */
-async function traceOf(model: Model, signal: AbortSignal) {
+const traceOf = (model: Model, signal: AbortSignal): Promise<TimedEvent[]> =>
+  inFolder(async (folder) => {
+    await buildDatastore(model as StateModel, textsOf(madeUpFacts), { folder });
+    return told(model, [{ name: "knn-lm", datastore: folder, k: 16, lambda: 0.6 }], signal);
+  });
+
+/** A memory that learns the same facts, and is then asked the same. */
+const liveOf = (model: Model, signal: AbortSignal): Promise<TimedEvent[]> =>
+  inFolder(async (folder) => {
+    const made = await makeBoth(model, textsOf(madeUpFacts), folder, { passes: 40, signal });
+    await made.close();
+    return told(model, [{ name: "mlp-memory", memory: join(folder, "memory"), lambda: 0.6 }], signal);
+  });
+
+async function inFolder<T>(work: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "ventris-memory-"));
   try {
-    await buildDatastore(model as StateModel, textsOf(madeUpFacts), { folder });
-    const started = performance.now();
-    const events = [];
-    const shapers = [{ name: "knn-lm" as const, datastore: folder, k: 16, lambda: 0.6 }];
-    const run = model.decode("In Tarn, the king is called", { temperature: 0, maxTokens: 12, shapers, signal });
-    for await (const event of run) events.push({ ...event, at: (performance.now() - started) / 1000 });
-    return events;
+    return await work(folder);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+async function told(model: Model, shapers: readonly ShaperChoice[], signal: AbortSignal): Promise<TimedEvent[]> {
+  const started = performance.now();
+  const events: TimedEvent[] = [];
+  const run = model.decode("In Tarn, the king is called", { temperature: 0, maxTokens: 12, shapers, signal });
+  for await (const event of run) events.push({ ...event, at: (performance.now() - started) / 1000 });
+  return events;
 }

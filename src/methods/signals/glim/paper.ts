@@ -105,6 +105,9 @@ export const paper: Paper = {
       holds: { above: 0, surely: true },
     },
   ],
+  showcase: {
+    live: "A model is trained on made-up recordings, and finds unseen sentences by their signals: up to a minute.",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "Trained on synthetic recordings only: the raw recordings of ZuCo (gigabytes) and Flan-T5's weights are read, but were not at hand.",

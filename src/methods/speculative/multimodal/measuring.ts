@@ -5,7 +5,7 @@ import { logSumExp } from "../../../engine/shapers/logprobs.ts";
 import { ensure } from "../../../errors.ts";
 import type { Model } from "../../../papers/reproduction.ts";
 import { type PicturePrompt, pictureRows } from "../../../pictures.ts";
-import { askedScene, drawnScene, type QuestionKind } from "../../../training/seeing/scenes.ts";
+import { askedScene, pictureOf, type QuestionKind } from "../../../training/seeing/scenes.ts";
 import { type Skill, skillItem, skills } from "../../../training/skills/index.ts";
 import type { NetworkRow } from "../row-program.ts";
 import { openMultimodal } from "./draft.ts";
@@ -37,8 +37,7 @@ export function sceneQuestions(
 ): Asked[] {
   return Array.from({ length: count }, (_, number) => {
     const { scene, question, answer } = askedScene("test", kind ?? asked[number % asked.length], seed, number);
-    const image = { width: size, height: size, pixels: new Uint8Array(drawnScene(scene, size)) };
-    return { prompt: [{ image }, question], check: (text) => text.trim() === answer };
+    return { prompt: [{ image: pictureOf(scene, size) }, question], check: (text) => text.trim() === answer };
   });
 }
 

@@ -20,6 +20,13 @@ export const paper: Paper = {
     command: 'ventris run --model argos --image picture.png --method multimodal "What is in the picture?"',
     function: 'model.decode([{ image: "picture.png" }, "What is in the picture?"], { method: "multimodal" })',
   },
+  showcase: {
+    model: "argos",
+    prompt: "What is in the picture?",
+    scene: { seed: 12, number: 4, size: 192 },
+    options: { temperature: 0, maxTokens: 48 },
+    methodOptions: { budget: 12, depth: 4, width: 4 },
+  },
   claims: [
     {
       id: "accepted",

@@ -99,14 +99,4 @@ export const reproduction = defineReproduction({
       { claim: "lossless", value: mean([...shown, ...texts].map(({ same }) => same)), count: 2 * count },
     ];
   },
-  async trace(signal, open) {
-    await using model = await open("argos");
-    const [{ prompt }] = sceneQuestions(1, { size: model.config.vision!.imageSize, seed: 12 });
-    const started = performance.now();
-    const events = [];
-    const method = methodChoice({ name: "multimodal", budget: 12, depth: 4, width: 4 });
-    const run = model.decode(prompt, { temperature: 0, maxTokens: 48, method, signal });
-    for await (const event of run) events.push({ ...event, at: (performance.now() - started) / 1000 });
-    return events;
-  },
 });
