@@ -146,7 +146,10 @@ it("every system that was measured and can show a run has a trace that is kept",
   const showing = papers.filter(({ name, reproduction, showcase, lives }) => {
     if (!existsSync(new URL(`../reproductions/${name}.json`, import.meta.url))) return false;
     const source = new URL(`../src/${lives.folder}/reproduce.ts`, import.meta.url);
-    return reproduction && ((showcase && "prompt" in showcase) || /^ {2}(async )?trace\b/m.test(readFileSync(source, "utf8")));
+    return (
+      reproduction &&
+      ((showcase && "prompt" in showcase) || /^ {2}(async )?trace\b/m.test(readFileSync(source, "utf8")))
+    );
   });
   expect(showing.length).toBeGreaterThan(12);
   expect(showing.map(({ name }) => `${name}.trace.jsonl`).filter((file) => !traces.includes(file))).toEqual([]);
