@@ -158,6 +158,11 @@ describe.each(["llada", "dream"] as const)("%s", (naming) => {
     const nonsense = Array.from({ length }, (_, i) => 3 + ((i * 13) % 40));
     const forced = await run("oracle", { reference: nonsense });
     expect(forced.canvas).toEqual(nonsense); // by the rule for what does not change any more
+    // Where a cache is computed anew in turns, predictions change although nothing was filled.
+    for (const cache of ["prefix", "dual", "delayed"])
+      for (const refresh of [2, 3, 5])
+        for (const answer of [wanted.canvas, nonsense])
+          expect((await run("oracle", { reference: answer, cache, refresh })).canvas).toEqual(answer);
   });
 
   test("Dream's measures choose what they say, and its times fill everything", async () => {

@@ -8,22 +8,23 @@ import type { CanvasView, Policy } from "../../../engine/canvas/policy.ts";
 import { ensure } from "../../../errors.ts";
 
 /**
- * The rule: what is predicted rightly is filled. Where a block's predictions are those of the pass before, nothing will change any more, and
- * the answer is given. `onPass` is shown every pass, before anything is filled.
+ * The rule: what is predicted rightly is filled. Where a block's predictions are those of a pass since which nothing was filled, nothing will change
+ * any more, and the answer is given: without a cache that is the pass before, and with one that is computed anew in turns an earlier one. `onPass` is shown every pass, before anything is filled.
  */
 export function greedyParallel(answer: (position: number) => number, onPass?: (view: CanvasView) => void): Policy {
-  let before: string | undefined;
+  let seen = new Set<string>();
   return {
     looksAt: "block",
-    patience: 1,
+    patience: Number.POSITIVE_INFINITY, // the answer ends it
     decide(view) {
       const { step, block, masked, token } = view;
       onPass?.(view);
       const all = Array.from({ length: block.end - block.start }, (_, i) => token(block.start + i)).join();
-      const stalled = step > 0 && all === before;
-      before = all;
+      const stalled = step > 0 && seen.has(all);
       const right = (position: number): boolean => token(position) === answer(position);
       const positions = stalled ? masked : masked.filter(right);
+      if (step === 0 || positions.length > 0) seen = new Set();
+      seen.add(all);
       const reasons = positions.map((position) => (right(position) ? "right" : "given"));
       return { positions, reasons, tokens: positions.map(answer) };
     },
