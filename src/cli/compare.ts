@@ -53,6 +53,8 @@ interface CompareFlags extends RequestFlags {
 
 /** Long enough that a speed means something, and a text that all lossless methods must write. */
 const defaults = { temperature: 0, maxTokens: 200 };
+/** The same where an output is blocks of 32. */
+const ofCanvases = { maxTokens: 192 };
 const mostPrompts = 1000;
 
 export function define(command: Command): void {
@@ -102,13 +104,14 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     `--out ${out}: the file must end in .html or .svg`,
   );
   ensure(flags.logprobs === undefined || flags.json, "bad_option", "--logprobs needs --json");
-  const request = { ...defaults, ...(await readRequest(flags)) };
+  const given = await readRequest(flags);
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   requireNoOptions(words, named ?? [], "--methods");
   const drafting = named?.some(({ method }) => "draft" in method.options.shape) ?? true;
   ensure(flags.draft === undefined || drafting, "bad_option", "--draft: none of these methods has a draft model");
   const prompts = await readPrompts(words, flags);
   await using model = await openShown(flags.model, openOptions(flags));
+  const request = { ...defaults, ...(!model.capabilities.has("forest") && ofCanvases), ...given };
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
     model.tokenizer
@@ -121,8 +124,10 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     const comparison = await compareMethods(options);
     endProgress();
     const { entries, skipped, differences } = comparison;
-    ensure(entries.length > 0 || signal.aborted, "unavailable", () => {
-      const reasons = skipped.map(({ label, reason }) => `${label}: ${reason}`);
+    // Lengths are the call's to mend.
+    const tooShort = skipped.length > 0 && skipped.every(({ flag }) => flag.startsWith("-n "));
+    ensure(entries.length > 0 || signal.aborted, tooShort ? "bad_option" : "unavailable", () => {
+      const reasons = skippedNotes(skipped);
       if (reasons.length === 0) return decodesNothing(model);
       return `none of these methods can work with this model (${joined(reasons)})`;
     });

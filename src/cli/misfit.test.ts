@@ -40,6 +40,13 @@ it("no reason begins with the bare name of an option, and each says what to pass
   );
 });
 
+it("a length that is no number of blocks is told with the flag and the lengths that work", () => {
+  const said = "maxTokens: 40 positions cannot be cut into blocks of 32: give 32 or 64, or another blockLength";
+  expect(reasonOf("fixed-k", said, 0, "canvas")).toBe(
+    "40 positions cannot be cut into blocks of 32; pass -n 32 or -n 64, or another blockLength",
+  );
+});
+
 it("an option that nobody gave is not spoken of: the method needs its part", () => {
   const lacking = 'no part "medusa": the model has the parts codebook and eagle, and no folder of this name holds one';
   const needs = "this needs the part medusa, which tiny has not, and ";

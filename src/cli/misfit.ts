@@ -51,6 +51,11 @@ export function misfitOf(error: unknown, { method, options, model, temperature }
   const own = (message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message)
     // It is said with the flag.
     .replace(/; give temperature 1$/, "");
+  const [, why, lengths, otherwise] = /^maxTokens: (.*): give ([\d or]+)(, or .*)$/.exec(own) ?? [];
+  if (why !== undefined) {
+    const flag = lengths.replaceAll(/\d+/g, "-n $&");
+    return { reason: `${why}; pass ${flag}${otherwise}`, flag };
+  }
   const found = flagFor(own, method, temperature);
   const reason = ofOption(own.replace(/; of the shipped models .*$/, ""), method);
   if (found === undefined || own.includes(found.flag)) return { reason: ofOption(own, method), flag: found?.flag };

@@ -47,9 +47,18 @@ export type CanvasSettings = z.output<typeof canvasOptions>;
 /** Positions of a block. Errors: `bad_option` where the length is no multiple of it. */
 export function blockLengthFor({ blockLength }: CanvasSettings, length: number): number {
   const size = blockLength ?? Math.min(32, length);
+  requireBlocks(length, size, { otherwise: "another blockLength" });
+  return size;
+}
+
+/** Errors: `bad_option` where so many positions are no blocks of this size, naming the lengths that are. */
+export function requireBlocks(
+  length: number,
+  size: number,
+  { because = "", otherwise }: { because?: string; otherwise: string },
+): void {
   ensure(length % size === 0, "bad_option", () => {
     const near = [Math.floor(length / size) * size, Math.ceil(length / size) * size].filter((n) => n > 0);
-    return `maxTokens: ${length} positions cannot be cut into blocks of ${size}: give ${[...new Set(near)].join(" or ")}, or another blockLength`;
+    return `maxTokens: ${length} positions cannot be cut into blocks of ${size}${because}: give ${near.join(" or ")}, or ${otherwise}`;
   });
-  return size;
 }

@@ -138,6 +138,13 @@ describe("a filter", () => {
     );
   });
 
+  test("of longer blocks than the answer, where another block length would not help", async () => {
+    const filter = await writeFilter("long", 0.1, 32);
+    await expect(decode("learn2pd", { filter, blockLength: undefined })).rejects.toThrow(
+      /^maxTokens: 16 positions cannot be cut into blocks of 32, on which the filter .*long was trained: give 32, or train a filter for it$/,
+    );
+  });
+
   test("of another model", async () => {
     const filter = await writeFilter("own", 0.1);
     const other = await writeTinyDiffusion({ seed: 9 });

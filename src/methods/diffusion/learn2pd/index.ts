@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import { requireBlocks } from "../../../engine/canvas/options.ts";
 import type { CanvasView, Policy, PolicyRequest } from "../../../engine/canvas/policy.ts";
 import { hostOnly } from "../../../engine/method.ts";
 import { ensure, ofOption } from "../../../errors.ts";
@@ -99,6 +100,11 @@ export const learn2pd = defineUnmasking({
     ensure(!unused, "bad_option", "threshold: means nothing without a filter, of whose probability it is a bound");
     if (options.filter === "none") return learnedPolicy(request, undefined, options);
     const filter = filterOfPart(await ofOption("filter", () => model.part(options.filter, filterKind)));
+    // Where the answer itself must be longer, a block length alone would be the next error.
+    requireBlocks(request.length, filter.blockLength, {
+      because: `, on which the filter ${options.filter} was trained`,
+      otherwise: "train a filter for it",
+    });
     ensure(filter.blockLength === canvas.blockLength, "bad_option", () => {
       return `learn2pd: the filter ${options.filter} was trained on blocks of ${filter.blockLength}, but blockLength is ${canvas.blockLength}: give blockLength ${filter.blockLength}, or train a filter for it`;
     });
