@@ -32,7 +32,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireObject, shown, shownEnd, telling, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
@@ -44,7 +44,7 @@ import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from ".
 import { strictly } from "./strict.ts";
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
-import type { ChatMessage } from "./text/tokenizer.ts";
+import type { ChatMessage, Tokenizer } from "./text/tokenizer.ts";
 import { givenFields, isInstance } from "./values.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
@@ -524,16 +524,45 @@ function textTokens(
     const instead = takesIds ? ": give the prompt as token ids" : `; what it has: ${[...capabilities].join(", ")}`;
     return `the model ${name} has no tokenizer${instead}`;
   });
-  // A rendered template begins with a special token's text, maybe behind a blank, which would be cut into plain characters.
-  const start = prompt.trimStart();
-  for (const text of tokenizer.specialTokens?.keys() ?? []) {
-    ensure(
-      text.trim() === "" || !(prompt.startsWith(text) || start.startsWith(text)),
-      "bad_option",
-      `the prompt begins with the text of the special token ${text}, which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`,
-    );
-  }
+  requireNotRendered(tokenizer, prompt);
   return tokenizer.encode(prompt, { most });
+}
+
+/** A rendered template begins with a special token's text, maybe behind a blank, which would be cut into plain characters. Errors: `bad_option`. */
+function requireNotRendered(tokenizer: Tokenizer, prompt: string): void {
+  const instead =
+    "which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)";
+  const start = prompt.trimStart();
+  for (const text of tokenizer.specialTokens?.keys() ?? [])
+    ensure(text.trim() === "" || !(prompt.startsWith(text) || start.startsWith(text)), "bad_option", () => {
+      return `the prompt begins with the text of the special token ${text}, ${instead}`;
+    });
+  // Behind other words a token's text may be meant as such: how a whole conversation begins is not.
+  const opening = openingsOf(tokenizer).find((text) => prompt.includes(text));
+  ensure(opening === undefined, "bad_option", () => {
+    return `behind ${shownEnd(prompt.slice(0, prompt.indexOf(opening!)))} the prompt has messages that a chat template wrote, with special tokens (${shown(opening)}), ${instead}`;
+  });
+}
+
+const openings = new WeakMap<Tokenizer, readonly string[]>();
+
+/** What the template of a tokenizer writes before what is said first, as far as special tokens are in it. */
+function openingsOf(tokenizer: Tokenizer): readonly string[] {
+  const known = openings.get(tokenizer);
+  if (known) return known;
+  const [said, special] = ["what is said first", [...(tokenizer.specialTokens?.keys() ?? [])]];
+  const written = (...messages: ChatMessage[]): string[] => {
+    try {
+      const [before] = tokenizer.applyChatTemplate?.(messages)?.split(said, 1) ?? [];
+      return before !== undefined && special.some((text) => before.includes(text)) ? [before.trim()] : [];
+    } catch {
+      return []; // a template may refuse such messages
+    }
+  };
+  const user = { role: "user", content: said } as const;
+  const found = [...written(user), ...written({ role: "system", content: said }, { ...user, content: "-" })];
+  openings.set(tokenizer, found);
+  return found;
 }
 
 /** Errors: `bad_option` for what is no list of messages. */

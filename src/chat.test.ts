@@ -215,6 +215,13 @@ it("begins an applied template once, however its text becomes ids", () => {
   const ids = encodeChat!([{ role: "user", content: "Hi" }]);
   expect(ids[0]).toBe(beginToken);
   const text = applyChatTemplate!([{ role: "user", content: "Hi" }]);
+  expect(() => model.decode(`Well: ${text}`)).toThrow(
+    /^behind "Well: " the prompt has messages that a chat template wrote, with special tokens \("<\|begin\|><\|user\|>"\), .*encodeChat/,
+  );
+  const system = applyChatTemplate!([{ role: "system", content: "Be brief." }]);
+  expect(() => model.decode(`Well: ${system}`)).toThrow(/messages that a chat template wrote/);
+  // Words about a token are words.
+  expect(() => void model.decode("What is <|begin|>?", { maxTokens: 1 })).not.toThrow();
   expect(encode(text, { allowSpecial: true })).toEqual(ids);
   expect(encode("Hi", { allowSpecial: true })[0]).toBe(beginToken);
 });
