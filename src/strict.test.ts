@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { strictly } from "./strict.ts";
+import { readBy, strictly } from "./strict.ts";
 
 const codesOf = (schema: z.ZodType, value: unknown): string[] => {
   const { success, error } = strictly(schema).safeParse(value);
@@ -54,6 +54,32 @@ describe("schemas of others, made strict", () => {
     expect(codesOf(point.and(z.object({ z: z.number() })), { x: 1, z: 2 })).toEqual([]);
     const read = z.preprocess(() => ({ x: 1, more: true }), point);
     expect(codesOf(read, "anything")).toEqual([]);
+  });
+
+  const late = (async () => {
+    throw new Error("late");
+  }) as never;
+  it.each([
+    ["an overwrite", z.string().overwrite(late)],
+    ["one behind a check", z.string().min(1).overwrite(late)],
+    ["one in a pipe", z.string().transform(String).pipe(z.string().overwrite(late))],
+    ["one in a list", z.array(z.string().overwrite(late)).or(z.string().overwrite(late))],
+    ["a condition", z.string().refine(() => true, { when: late })],
+    ["a default", z.number().default(late).or(z.string().transform(late))],
+    ["what stands in for an error", z.number().catch(late)],
+    ["an error's words", z.number({ error: late })],
+    ["a key", z.record(z.string().overwrite(late), z.any()).or(z.string().refine(late))],
+  ] as [string, z.ZodType][])("refuses an asynchronous function: %s", async (_, schema) => {
+    const own = strictly(z.object({ at: schema }));
+    for (const at of ["x", ["x"], { x: 1 }, undefined]) {
+      try {
+        expect(readBy(own, { at }, "own options").issues).toBeDefined();
+      } catch (error) {
+        expect(error).toMatchObject({ code: "bad_option", message: expect.stringContaining("write it without async") });
+      }
+    }
+    expect(() => readBy(own, { at: "x" }, "own options")).toThrow(/asynchronous/);
+    await new Promise((resolve) => setTimeout(resolve, 0)); // one that nobody heard would fail the test
   });
 
   it("keeps checks, titles and defaults that are computed", () => {

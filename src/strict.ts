@@ -16,7 +16,7 @@ type Definition = {
 } & Readonly<Record<string, unknown>>;
 
 /** Where schemas hold others: one of these fields, or a list of them. */
-const inner = ["innerType", "element", "valueType", "rest", "items", "options", "left", "right"] as const;
+const inner = ["innerType", "element", "keyType", "valueType", "rest", "items", "options", "left", "right"] as const;
 
 /** The schema, refusing names that it does not know in every object within that says nothing of them. */
 export const strictly = <Schema extends z.ZodType>(schema: Schema): Schema => changedOf(schema, true) as Schema;
@@ -59,22 +59,52 @@ function changedOf(schema: z.ZodType, closes: boolean): z.ZodType {
 function unheard(def: Definition): object {
   const { checks } = def;
   const found = ["fn", "transform", "reverseTransform"].filter((field) => typeof def[field] === "function");
-  return {
+  const answering = ["catchValue", "error"].filter((field) => typeof def[field] === "function");
+  const own = {
     ...Object.fromEntries(found.map((field) => [field, unheardCall(def[field] as Call)])),
+    ...Object.fromEntries(answering.map((field) => [field, (given: never) => atOnce((def[field] as Call)(given))])),
     ...(checks?.some(isOwnCheck) && {
       checks: checks.map((check) => (isOwnCheck(check) ? unheardCheck(check) : check)),
     }),
   };
+  const computes = ["default", "prefault"].includes(def.type);
+  return computes
+    ? Object.defineProperty(own, "defaultValue", { enumerable: true, get: () => atOnce(def.defaultValue) })
+    : own;
 }
 
 type Call = (...given: never[]) => unknown;
 
-const isOwnCheck = ({ _zod: { def } }: z.core.$ZodCheck): boolean => def.check === "custom";
+const isOwnCheck = ({ _zod: { def } }: z.core.$ZodCheck): boolean =>
+  ["custom", "overwrite"].includes(def.check) || def.when !== undefined;
 
-const unheardCheck = (check: z.core.$ZodCheck): z.core.$ZodCheck =>
-  Object.create(check, {
-    _zod: { value: Object.create(check._zod, { check: { value: unheardCall(check._zod.check) } }) },
+function unheardCheck(check: z.core.$ZodCheck): z.core.$ZodCheck {
+  const internals = check._zod;
+  const call = unheardCall(internals.check);
+  const { when } = internals.def;
+  return Object.create(check, {
+    _zod: {
+      value: Object.create(internals, {
+        check: {
+          value(payload: z.core.ParsePayload) {
+            const before = payload.value;
+            const answer = call(payload as never);
+            if (payload.value !== before) atOnce(payload.value); // what an overwrite made of it
+            return answer;
+          },
+        },
+        ...(when && { def: { value: { ...internals.def, when: (given: never) => atOnce(when(given)) } } }),
+      }),
+    },
   });
+}
+
+/** Where the library takes a promise for a value. Errors: those of its own for promises where it knows them. */
+function atOnce<Value>(value: Value): Value {
+  if (!(value instanceof Promise)) return value;
+  leaveUnheard(value);
+  throw new z.core.$ZodAsyncError();
+}
 
 /** What is made of a promise fails with it, and is left unheard, too: one that never ends has the same type. */
 const unheardCall = (call: Call): Call =>
@@ -107,8 +137,8 @@ export function readBy<Schema extends z.ZodType>(
     const { data, error } = schema.safeParse(options, { reportInput: true });
     return error ? { issues: error.issues } : { data: data as z.output<Schema> }; // issues are worded when they are looked at
   } catch (cause) {
-    ensure(!isAsynchronous(schema, options), "bad_option", () => {
-      return `${subject}: its schema has an asynchronous refinement or transformation, and options are read at once: write it without async`;
+    ensure(!(cause instanceof z.core.$ZodAsyncError || isAsynchronous(schema, options)), "bad_option", () => {
+      return `${subject}: its schema has an asynchronous function, and options are read at once: write it without async`;
     });
     throw failureOf(`${subject}: the schema`, cause);
   }

@@ -224,7 +224,7 @@ describe("functions in a method's schema of options", () => {
     const hear = (reason: unknown): void => void unheard.push(reason);
     process.on("unhandledRejection", hear);
     await expect(generate(schema, "x")).rejects.toThrow(
-      isSaid("bad_option", /^mine options: its schema has an asynchronous refinement or transformation/),
+      isSaid("bad_option", /^mine options: its schema has an asynchronous function/),
     );
     await new Promise((resolve) => setTimeout(resolve, 5));
     process.off("unhandledRejection", hear);
