@@ -62,7 +62,7 @@ describe("documents", () => {
       [
         { path: await file("d.jsonl", '{"text":"a"}\n\n{"txt":"a"}') },
         "bad_file",
-        /line 3: no text in the field "text" \(the line has txt\); did you mean "txt"\?$/,
+        /line 3: no text in the field "text" \(the line has txt\): call "txt" "text", or give field: "txt" in a recipe, or for documents$/,
       ],
       [{ path: await file("e.jsonl", "null") }, "bad_file", /line 1/],
       [{ path: await file("f.txt", Uint8Array.of(97, 0xff)) }, "bad_file", /f\.txt: it is no text in UTF-8$/],

@@ -3,7 +3,7 @@ import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
 import { readPieces, whyUnreadable } from "../files.ts";
 import { itemsOf, textItems } from "../items.ts";
 import { isObject, parseJson } from "../json.ts";
-import { suggestion } from "../names.ts";
+import { meantBy, suggestion } from "../names.ts";
 
 /** A file of documents, and how they are told apart. */
 export interface TextFile {
@@ -66,11 +66,15 @@ export const separatorPattern = (separator: string | RegExp): string | RegExp =>
     : separator;
 
 async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
-  for await (const [text] of recordFields(path, [field])) yield text;
+  for await (const [text] of recordFields(path, [field], "in a recipe, or for documents")) yield text;
 }
 
-/** The texts that every record of a `.jsonl` file has in these fields. Errors: those of `documents`. */
-export async function* recordFields(path: string, fields: readonly string[]): AsyncGenerator<string[]> {
+/** The texts that every record of a `.jsonl` file has in these fields; `chosen`: where the one for texts may be named. Errors: those of `documents`. */
+export async function* recordFields(
+  path: string,
+  fields: readonly string[],
+  chosen?: string,
+): AsyncGenerator<string[]> {
   let number = 0;
   for await (const line of textLines(path)) {
     number++;
@@ -79,10 +83,17 @@ export async function* recordFields(path: string, fields: readonly string[]): As
     yield fields.map((field) => {
       const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
       ensure(typeof text === "string", "bad_file", () => {
-        const fields = isObject(record) ? Object.keys(record) : [];
-        const found = fields.slice(0, 20).join(", ");
-        const others = fields.filter((one) => one !== field);
-        return `${path}, line ${number}: no text in the field "${field}"${found && ` (the line has ${found})`}${suggestion(field, others)}`;
+        const place = `${path}, line ${number}`;
+        if (!isObject(record)) return `${place}: it must be an object with the field "${field}", not ${shown(record)}`;
+        if (text !== undefined) return `${place}: the field "${field}" must be a text, not ${shown(text)}`;
+        const others = Object.keys(record);
+        const lacks = `${place}: no text in the field "${field}" (the line has ${others.slice(0, 20).join(", ") || "no fields"})`;
+        // The usual name was nobody's choice: what the line has may be as good.
+        const texts = others.filter((one) => typeof record[one] === "string");
+        const meant = meantBy(field, texts) ?? (texts.length === 1 ? texts[0] : undefined);
+        if (field !== "text" || meant === undefined) return `${lacks}${suggestion(field, others)}`;
+        const named = chosen === undefined ? "" : `, or give field: ${shown(meant)} ${chosen}`;
+        return `${lacks}: call ${shown(meant)} "text"${named}`;
       });
       return text;
     });

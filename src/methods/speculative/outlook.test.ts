@@ -1,6 +1,9 @@
 /** Estimates of what speculation gains, against a simulation of the rounds that they are about. */
 import { expect, test } from "vitest";
+import { methodOutlook } from "../../engine/method.ts";
 import { uniform } from "../../engine/random.ts";
+import { engineModel, open } from "../../open.ts";
+import { findMethod } from "../index.ts";
 import { expectedSpeedUp, fixedSpeedUp, idealSpeedUp } from "./outlook.ts";
 
 /** A pass over more rows costs a little more: 10 ms for one, 0.5 ms for each further. */
@@ -64,4 +67,15 @@ test("a perfect draft that costs nothing is bounded by the pass alone", () => {
   const expected = Math.max(...Array.from({ length: 64 }, (_, i) => ((i + 2) * pass(1)) / pass(i + 2)));
   expect(idealSpeedUp(target, 0, 64)).toBeCloseTo(expected, 9);
   expect(idealSpeedUp(target, 0, 5)).toBeCloseTo((6 * pass(1)) / pass(6), 9);
+});
+
+test("a model that would draft for itself gains nothing by it, and nothing is measured", async () => {
+  await using model = await open("pylos", { threads: 1 });
+  const { chain, sequoia } = Object.fromEntries(["chain", "sequoia"].map((name) => [name, findMethod(name)]));
+  for (const method of [chain, sequoia]) {
+    const outlook = await methodOutlook(method, engineModel(model), method.options.parse({}) as never, {
+      temperature: 0,
+    });
+    expect(outlook).toMatchObject({ most: 1, because: expect.stringMatching(/^the draft pylos is the model itself/) });
+  }
 });

@@ -31,6 +31,12 @@ export const draftModelOutlook =
   async (model: DecodingModel, options: Options, { temperature, signal }: Conditions): Promise<Outlook> => {
     const draft = await openDraft(model, options.draft);
     const { kind, draftTemperature, topK } = proposalOf(temperature, options, options.verification ?? "race");
+    if (await isSame(draft, model))
+      return {
+        most: 1,
+        because: `the draft ${draft.name} is the model itself, of which a draft takes as long as the text does`,
+        advice: "a smaller model would help (the option draft)",
+      };
     const target = await passCurve(model, signal);
     const draftCurve = await passCurve(draft, signal);
     const draftPass = passSeconds(draftCurve, 1);
@@ -61,6 +67,10 @@ export const draftModelOutlook =
             : "a draft that is right more often, or faster beside its model, would help (the option draft)",
     };
   };
+
+/** Measured beside itself, a model would differ by chance and seem to gain. */
+const isSame = async (draft: DecodingModel, model: DecodingModel): Promise<boolean> =>
+  draft.parameterCount === model.parameterCount && (await draft.fingerprint()) === (await model.fingerprint());
 
 /** What decides how many drafts are right, and where they gain most: of copies from the text, and of guesses that a trained part makes. */
 const ofCopies = ["how much the text repeats itself", "texts that repeat names, phrases or code gain most"] as const;
