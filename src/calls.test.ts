@@ -593,6 +593,26 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("Hi", { maxTokens: 1e99 }),
       /options: maxTokens must be at most 1000000, not 1e\+99$/,
     ],
+    [
+      "an option of a method",
+      () => model.decode("Hi", wrong({ budget: 3 })),
+      /no option "budget": budget is an option of \d+ methods, such as [\w-]+: method: \{ name: "[\w-]+", budget: 3 \}$/,
+    ],
+    [
+      "an option of the chosen method, with a slip",
+      () => model.decode("Hi", wrong({ method: "dyspec", budgt: 3 })),
+      /no option "budgt": budget is an option of the method dyspec, .* method: \{ name: "dyspec", budget: 3 \}$/,
+    ],
+    [
+      "an option of the chosen method that is also had otherwise",
+      () => model.decode("Hi", wrong({ method: "beam", beams: 3 })),
+      /of the method beam, .* method: \{ name: "beam", beams: 3 \}$/,
+    ],
+    [
+      "an option of an own method",
+      () => model.decode("Hi", wrong({ method: lax, length: 3 })),
+      /of the method lax, .* method: \{ method, options: \{ length: 3 \} \}$/,
+    ],
     ["a bigint", () => model.decode("Hi", { maxTokens: wrong(10n) }), /maxTokens must be .*, not 10n$/],
     ["trace without options", () => model.trace("a b", wrong(undefined)), /trace: options must be an object/],
     ["trace with a misspelt one", () => model.trace("a", wrong({ taps: [], windw: 3 })), /did you mean "window"/],
@@ -742,6 +762,9 @@ test("options that do not exist do not compile, and those that do have their typ
   const unknown: DecodeOptions = { method: "gredy" };
   // @ts-expect-error: a blank's length is one of `lengths`
   const blank: Prompt = { fill: "x ___", length: 3 };
+  expectTypeOf<string[]>().not.toExtend<Prompt>();
+  expectTypeOf<({ image: string } | string)[]>().toExtend<Prompt>();
+  expectTypeOf<[{ image: Uint8Array }, string]>().toExtend<Prompt>();
   expect([misspelt, unknown, disordered, ordered, blank]).toHaveLength(5);
 });
 

@@ -35,6 +35,7 @@ import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, requireFlags, requireObject, shown, shownEnd, telling, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
+import { waysBeside } from "./methods/beside.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays } from "./names.ts";
@@ -129,6 +130,8 @@ export function decode(opened: DecodingModel, prompt: Prompt, options: DecodeOpt
   });
 }
 
+const requestNames = Object.keys(requestOptions.shape);
+
 /** What options ask for, with everything filled in. Errors: `bad_option` for what this model cannot honour or nobody knows. */
 export function readRequest(model: DecodingModel, options: DecodeOptions, call: string) {
   requireObject(options, call, "options");
@@ -144,7 +147,10 @@ export function readRequest(model: DecodingModel, options: DecodeOptions, call: 
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
     call,
-    { besides: ["method", "shapers", "signal"], ways: requestWays },
+    {
+      besides: ["method", "shapers", "signal"],
+      ways: waysBeside(request, { known: requestNames, ways: requestWays, chosen: chosen?.method }),
+    },
   );
   if (settings.constraint) requireConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);

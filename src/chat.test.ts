@@ -266,6 +266,8 @@ it("refuses pictures where the model cannot see, and nothing is then said", () =
   const chat = model.chat({ defaults });
   expect(() => chat.send([{ image: "cat.png" }, "What is this?"])).toThrow(/phaistos cannot see/);
   expect(() => chat.send([] as never)).toThrow(/send takes a text, not/);
+  // @ts-expect-error: a list of texts is nothing that one says
+  expect(() => chat.send(["Hello"])).toThrow(/send takes a text, not \["Hello"\]; beside texts there can be pictures/);
   expect(chat.messages).toEqual([]);
 });
 

@@ -31,5 +31,8 @@ test("a model, a tokenizer, a conversation, a run, its text and an answer", asyn
     expect(Object.keys(thing)).not.toContain("toString");
   }
   await Promise.all([run.final, answer.reply]);
+  expect(`${await written.score("Once upon a time")}`).toMatch(
+    /^\d tokens, log-probability -[\d.]+, perplexity [\d.]+$/,
+  );
   expect(`${await written.generate("Once upon a time", { maxTokens: 3 })}`).toMatch(/\w/);
 });

@@ -83,15 +83,15 @@ for (const [name, others] of Object.entries(peers))
   for (const other of others.split(" ")) ours.set(other, [...(ours.get(other) ?? []), name]);
 
 /** The same name however its words are joined: maxNewTokens, max_new_tokens, --max-new-tokens. */
-const plain = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
+export const plainName = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
 
 /** What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away. */
 export function meantBy(name: string, known: readonly string[], farthest?: number): string | undefined {
-  const same = plain(name);
-  const candidates = known.map((one) => [plain(one), one] as const);
+  const same = plainName(name);
+  const candidates = known.map((one) => [plainName(one), one] as const);
   const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
   const oursOf = (other: string): string | undefined =>
-    (ours.get(other) ?? []).map((mine) => named(plain(mine))).find((found) => found !== undefined);
+    (ours.get(other) ?? []).map((mine) => named(plainName(mine))).find((found) => found !== undefined);
   return (
     named(same) ??
     oursOf(same) ??
@@ -117,10 +117,10 @@ const leastBeginning = 4;
 
 /** The only one of some names that begins so: `warmupStableDecay` by `warmupStable`, `penalties` by `penalty`. */
 function begunBy(beginning: string, known: readonly string[]): string | undefined {
-  const same = plain(beginning);
+  const same = plainName(beginning);
   if (same.length < leastBeginning) return undefined;
   const several = same.replace(/y$/, "ies");
-  const begun = known.filter((name) => plain(name).startsWith(same) || plain(name) === several);
+  const begun = known.filter((name) => plainName(name).startsWith(same) || plainName(name) === several);
   return begun.length === 1 ? begun[0] : undefined;
 }
 
@@ -204,10 +204,10 @@ export const tokenizerWays = spread({
 
 /** The end of a sentence about a name that there is not: which is meant, how else it is had, or nothing. */
 export function suggestion(name: string, known: readonly string[], ways: Ways = {}): string {
-  const way = Object.hasOwn(ways, plain(name)) ? ways[plain(name)] : undefined;
+  const way = Object.hasOwn(ways, plainName(name)) ? ways[plainName(name)] : undefined;
   // Of a name that is itself among them, something else is wrong.
   const meant = known.includes(name) ? undefined : meantBy(name, known);
-  if (way !== undefined && (meant === undefined || plain(meant) !== plain(name))) return `: ${way}`;
+  if (way !== undefined && (meant === undefined || plainName(meant) !== plainName(name))) return `: ${way}`;
   return hint(meant);
 }
 
@@ -267,7 +267,7 @@ const samplingNames = new Set(
 
 /** The end of a sentence about a method that there is not. */
 export function methodSuggestion(name: string, known: readonly string[]): string {
-  const same = plain(name);
+  const same = plainName(name);
   if (samplingNames.has(same))
     return "; cuts of the distribution are options of every request (topP, topK, minP …), and the method sample draws.";
   const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : (begunBy(name, known) ?? nearest(name, known));

@@ -21,8 +21,8 @@ export interface ImagePiece {
   readonly image: ImageSource;
 }
 
-/** Pictures and texts in order: what a user says. */
-export type PicturePrompt = readonly (string | ImagePiece)[];
+/** Pictures and texts in order: what a user says. A list of texts does not compile: no picture can be in it. */
+export type PicturePrompt = readonly (string | ImagePiece)[] & { includes(picture: { image: never }): boolean };
 
 type Rows = readonly (number | VectorRow)[];
 

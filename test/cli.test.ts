@@ -675,6 +675,42 @@ describe("misuse and failure", () => {
     expect(status).toBe(1);
   });
 
+  const readers: readonly ((file: string) => string[])[] = [
+    (file) => ["run", "--prompt-file", file],
+    (file) => ["compare", "--prompts", file, "--methods", "greedy"],
+    (file) => ["eval", "perplexity", file, "--model", "pylos"],
+    (file) => ["memory", "build", file, "--model", "pylos", "--out", "none"],
+    (file) => ["inspect", "codes", file, "--model", "knossos", "--find", "a"],
+    (file) => ["train", "tokenizer", file, "--out", "none"],
+    (file) => ["train", "finetune", "pylos", file, "--folder", "none"],
+    (file) => ["train", "--init", "none", "--texts", file],
+  ];
+  const ofOneForm: readonly ((file: string) => string[])[] = [
+    ...["--json-schema", "--grammar", "--sql-schema"].map((flag) => (file: string) => ["run", flag, file, prompt]),
+    (file) => ["train", file],
+    (file) => ["filter", "run", file, "one.csv"],
+    (file) => ["eeg", "prepare", file, "--out", "none"],
+  ];
+  it("has one rule of exit statuses: 1 where a file that is named cannot be read, 2 where texts have nothing in them", async () => {
+    await writeFile(join(folder, "empty.txt"), "");
+    const cases = [
+      ...readers.flatMap((of) => [
+        { words: of("gone.txt"), expected: 1 },
+        { words: of("empty.txt"), expected: 2 },
+      ]),
+      ...ofOneForm.map((of) => ({ words: of("gone.json"), expected: 1 })),
+      { words: ofOneForm[0]("empty.txt"), expected: 1 },
+    ];
+    const told = [];
+    for (let i = 0; i < cases.length; i += 4)
+      told.push(
+        ...(await Promise.all(
+          cases.slice(i, i + 4).map(async (one) => ({ ...one, status: (await ventris(one.words)).status })),
+        )),
+      );
+    expect(told.filter(({ status, expected }) => status !== expected)).toEqual([]);
+  });
+
   const unknown: [string, string[], number, string, RegExp][] = [
     ["of a model", ["run", "--model", "knosos", prompt], 1, "unavailable", /did you mean "knossos"/],
     ["of an option", ["run", "--top-p", "1.5", prompt], 2, "bad_option", /--top-p/],

@@ -176,7 +176,7 @@ it("refuses what makes no sense, by name and with status 2", async () => {
     ],
     [["fit", "data.csv", "--state", "x", "--train", "0:900", "--out", "k"], 2, /does not lie in the 400 bins/],
     [["fit", "none.csv", "--state", "x", "--out", "k"], 1, /cannot be read/],
-    [["run", "none", "data.csv"], 2, /there is no filter none/],
+    [["run", "none", "data.csv"], 1, /there is no filter none/],
     [["run", "data.csv", "data.csv"], 1, /data\.csv is no fitted filter; ventris filter fit/],
     [["compare", "data.csv", "--state", "x", "--methods", "kalman", "--set", "hidden=3"], 2, /no option "hidden"/],
   ];

@@ -39,7 +39,7 @@ export function addConstraintFlags(command: Command): void {
 /** Of the flags that name a file, what the library calls its content. */
 const fields = { "--json-schema": "jsonSchema", "--grammar": "grammar", "--sql-schema": "sqlSchema" } as const;
 
-/** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */
+/** Errors: `bad_option` for several constraints; `unavailable` and `bad_file` for files that cannot be read as what they are to be. */
 export async function readConstraint(flags: ConstraintFlags): Promise<ConstraintChoice | undefined> {
   const { jsonSchema, regex, grammar, choices, sqlSchema, smiles, constraint } = flags;
   const given = Object.entries({
@@ -56,8 +56,7 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
     "bad_option",
     () => `give one constraint, not ${given.map(([flag]) => flag).join(" and ")}`,
   );
-  if (jsonSchema !== undefined)
-    return { jsonSchema: readTypedJson(await readText(jsonSchema, "--json-schema"), jsonSchema) };
+  if (jsonSchema !== undefined) return { jsonSchema: jsonOf(await readText(jsonSchema, "--json-schema"), jsonSchema) };
   if (regex !== undefined) return { regex };
   if (grammar !== undefined) return { grammar: await readText(grammar, "--grammar") };
   if (choices !== undefined) {
@@ -65,10 +64,12 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
   }
   if (sqlSchema !== undefined) {
     const text = await readText(sqlSchema, "--sql-schema");
-    return { sqlSchema: /^\s*[[{]/.test(text) ? (readTypedJson(text, sqlSchema) as SqlSchema) : text };
+    return { sqlSchema: /^\s*[[{]/.test(text) ? (jsonOf(text, sqlSchema) as SqlSchema) : text };
   }
   return smiles ? { smiles } : constraint;
 }
+
+const jsonOf = (text: string, file: string): unknown => readTypedJson(text, file, undefined, "bad_file");
 
 /** What stands in such a file, and in no name of one. */
 const content = /^\s*[[{]|::=|\n|^\s*create table\b/i;

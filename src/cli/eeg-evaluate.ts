@@ -106,7 +106,7 @@ export async function runEvaluate(path: string, data: string, flags: EvaluateFla
 }
 
 async function readClasses(path: string): Promise<Record<string, eeg.ClassTexts[]>> {
-  ensure(existsSync(path), "bad_option", `--classes: there is no file ${path}`);
+  ensure(existsSync(path), "unavailable", `--classes: there is no file ${path}`);
   const parsed = z
     .record(z.string(), z.record(z.string(), z.array(z.string().min(1)).min(1)))
     .safeParse(parseJsonObject(await readFile(path), path));

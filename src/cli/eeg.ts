@@ -227,7 +227,7 @@ async function prepareFrom(
   }
   ensure(
     existsSync(source),
-    "bad_option",
+    "unavailable",
     `there is no ${source}; give a table of readings, ZuCo .mat files, or the word synthetic`,
   );
   if ((await stat(source)).isDirectory()) {

@@ -7,9 +7,9 @@ import { fileFormat } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 
-/** Errors: `bad_option` for a file that is not there. */
+/** Errors: `unavailable` for a file that is not there. */
 export async function openModel(path: string) {
-  ensure(existsSync(path), "bad_option", `there is no filter ${path}; ventris filter fit makes one`);
+  ensure(existsSync(path), "unavailable", `there is no filter ${path}; ventris filter fit makes one`);
   const ours = await fileFormat(path).catch(() => undefined);
   ensure(ours?.startsWith("ventris filter") ?? /\.safetensors$/.test(path), "bad_file", () => {
     return `${path} is no fitted filter${ours === undefined ? "" : ` (it says that it holds "${ours}")`}; ventris filter fit makes one`;

@@ -7,25 +7,20 @@ interface Wanted {
   /** What it is to the command, and what gave its name: "--json-schema". */
   readonly what: string;
   readonly mostBytes: number;
-  /** Of what cannot be read. Default: `bad_option`. */
-  readonly code?: VentrisError["code"];
   /** Default: an empty one is refused. */
   readonly mayBeEmpty?: boolean;
 }
 
-/** Errors: `bad_option` for what cannot be read, is empty, or is longer. */
-export async function readGiven(
-  path: string,
-  { what, mostBytes, code = "bad_option", mayBeEmpty = false }: Wanted,
-): Promise<Uint8Array> {
+/** Errors: `unavailable` for what cannot be read, `bad_file` for what is empty, `bad_option` for what is longer. */
+export async function readGiven(path: string, { what, mostBytes, mayBeEmpty = false }: Wanted): Promise<Uint8Array> {
   try {
     await using file = await open(path);
     const bytes = await readBounded(file.createReadStream(), path, mostBytes, what);
-    ensure(bytes.length > 0 || mayBeEmpty, code, `${what}: ${path} is empty`);
+    ensure(bytes.length > 0 || mayBeEmpty, "bad_file", `${what}: ${path} is empty`);
     return bytes;
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError(code, `${what}: cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+    throw new VentrisError("unavailable", `${what}: cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 

@@ -253,7 +253,7 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
 
 /** The text of a file that a flag names. */
 export async function readPromptFile(path: string, flag: string): Promise<string> {
-  const wanted = { what: flag, mostBytes: longestPrompt, code: "unavailable", mayBeEmpty: true } as const;
+  const wanted = { what: flag, mostBytes: longestPrompt, mayBeEmpty: true } as const;
   return promptText(await readGiven(path, wanted), path);
 }
 

@@ -246,7 +246,7 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
     const { path: file } = recipe.data[relative];
     return `recipe ${path}: data[${relative}].path: where is ${file}? Give its folder by --data or VENTRIS_DATA, its whole path, or ./${file} beside the recipe`;
   });
-  ensure(!dataFolder || existsSync(dataFolder), "bad_option", `--data: there is no folder ${dataFolder}`);
+  ensure(!dataFolder || existsSync(dataFolder), "unavailable", `--data: there is no folder ${dataFolder}`);
   await runAndTell(path, { ...flags, data: dataFolder ?? ".", run: flags.run ?? join("runs", recipe.name) });
 }
 

@@ -1,5 +1,5 @@
 /** Log-probabilities of a given text under a model, in bounded memory. */
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { topKSoftmax } from "./distribution.ts";
 import type { ForestNode } from "./forest.ts";
 import type { DecodingModel } from "./model.ts";
@@ -24,6 +24,13 @@ export interface ScoredText {
   /** exp of the mean negative log-probability over all tokens but the first. */
   readonly perplexity: number;
 }
+
+/** In a template literal a score is its figures. */
+export const describedScore = (score: ScoredText): ScoredText =>
+  Object.defineProperty(score, "toString", {
+    value: () =>
+      `${plural(score.tokens.length, "token")}, log-probability ${score.logprob.toFixed(3)}, perplexity ${score.perplexity.toFixed(3)}`,
+  });
 
 /** Rows whose logits are held at once. */
 const rowsHeld = 32;
@@ -50,7 +57,7 @@ export async function scoreTokens(
     release();
   }
   const logprob = scored.reduce((sum, one) => sum + (one.logprob ?? 0), 0);
-  return { tokens: scored, logprob, perplexity: Math.exp(-logprob / (tokens.length - 1)) };
+  return describedScore({ tokens: scored, logprob, perplexity: Math.exp(-logprob / (tokens.length - 1)) });
 
   async function scoreWindow(start: number, end: number): Promise<void> {
     const lease = forest.lease();

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import type { DecodingModel } from "../model.ts";
-import type { ScoredText, ScoredToken } from "../score.ts";
+import { describedScore, type ScoredText, type ScoredToken } from "../score.ts";
 import type { Remote } from "./model.ts";
 import { inOrder } from "./pieces.ts";
 import type { RemoteVocabulary } from "./vocabulary.ts";
@@ -94,7 +94,7 @@ export async function scoreRemotely(
     return { token: vocabulary.idOf(text), text, logprob, ...(top > 0 && i > 0 && { top: others }) };
   });
   const logprob = tokens.reduce((sum, one) => sum + (one.logprob ?? 0), 0);
-  return { tokens, logprob, perplexity: Math.exp(-logprob / (tokens.length - 1)) };
+  return describedScore({ tokens, logprob, perplexity: Math.exp(-logprob / (tokens.length - 1)) });
 }
 
 export async function embedRemotely(
