@@ -74,6 +74,10 @@ const peers: Readonly<Record<string, string>> = {
   image: "img picture pic photo imageurl inputimage",
   // of a score
   top: "logprobs toplogprobs",
+  // of the choice among tools
+  required: "any always force forced must",
+  none: "never off",
+  auto: "automatic",
   // of the command line
   prompt: "text input",
 };

@@ -208,12 +208,21 @@ function requireReadable(body: unknown): void {
 export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
   const { data, error } = schema.safeParse(body, { reportInput: true });
   if (!error) return data as z.output<Schema>;
-  const [first] = error.issues;
-  throw new RequestError("bad_option", describeIssues(error.issues, schema), { param: fieldOf(first) });
+  const message = describeIssues(error.issues, schema);
+  throw new RequestError("bad_option", message, { param: fieldTold(message, error.issues) });
+}
+
+/** The field that a message about these issues names: of several, or of one of several forms, that is not always where the first lies. */
+export function fieldTold(message: string, issues: readonly z.core.$ZodIssue[]): string | undefined {
+  const [, key, where] =
+    /^there is no (?:field|option) "([\w-]+)"(?: in ([\w-]+(?:\.[\w-]+|\[\d+\])*))?/.exec(message) ?? [];
+  if (key !== undefined) return where === undefined ? key : `${where}.${key}`;
+  const [, field] = /^([\w-]+(?:\.[\w-]+|\[\d+\])*)(?:: | must | is missing)/.exec(message) ?? [];
+  return field !== undefined && field !== "options" ? field : fieldOf(issues[0]);
 }
 
 /** `messages[0].role`; of an unknown field, its name. */
-export function fieldOf(issue: z.core.$ZodIssue | undefined): string | undefined {
+function fieldOf(issue: z.core.$ZodIssue | undefined): string | undefined {
   if (!issue) return undefined;
   const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0]] : issue.path;
   return writtenPath(path) || undefined;

@@ -19,7 +19,7 @@ it.each<[object, string, string]>([
   [{ prompt: ["a", 3] }, "prompt[1]", "prompt[1] must be a text, not 3"],
   [{ prompt: [[1], ["x"]] }, "prompt[1][0]", 'prompt[1][0] must be a number, not "x"'],
   [{ prompt: Array(200).fill("a") }, "prompt", "prompt must have at most 128 entries"],
-  [{ stop: [1] }, "stop", "stop[0] must be a text, not 1"],
+  [{ stop: [1] }, "stop[0]", "stop[0] must be a text, not 1"],
   [{ stop: Array(10_000).fill("x") }, "stop", "stop must have at most 64 entries"],
   [{ stop: 5 }, "stop", "stop must be a text or a list of texts, not 5"],
   [{ temperature: Infinity }, "temperature", "temperature must be a number from 0 to 1000, not Infinity"],
@@ -39,6 +39,20 @@ it("is not held up by long lists of wrong values", () => {
 
 const chat = z.strictObject({ ...samplingFields, ...toolFields, response_format: responseFormat.optional() });
 const format = (response_format: unknown) => () => readFields(chat, { model: "m", response_format });
+const choice = (tool_choice: unknown) => () => readFields(chat, { model: "m", tools: [lookup], tool_choice });
+it.each<[object, string]>([
+  [{ tool_choice: { type: "function", function: {} } }, "tool_choice.function.name"],
+  [{ tool_choice: { type: "tool", name: "x" } }, "tool_choice.name"],
+  [{ tool_choice: "any" }, "tool_choice"],
+  [{ temperature: "x", temprature: 1 }, "temprature"],
+  [{ stream_options: { usage: true } }, "stream_options.usage"],
+  [
+    { response_format: { type: "json_schema", json_schema: { nme: "a", schema: {} } } },
+    "response_format.json_schema.nme",
+  ],
+])("blames in %j the field that the message names: %s", (body, param) => {
+  expect(() => readFields(chat, { model: "m", ...body })).toThrow(expect.objectContaining({ param }));
+});
 const lookup = { type: "function" as const, function: { name: "look_up" } };
 it.each<[string, () => unknown, RegExp]>([
   ["a form's first word", format({ type: "json" }), /not "json"; did you mean "json_object"\?$/],
@@ -50,6 +64,18 @@ it.each<[string, () => unknown, RegExp]>([
     () => readTools({ tools: [lookup], tool_choice: { type: "function", function: { name: "lookup" } } }),
     /^tool_choice: there is no tool lookup; did you mean "look_up"\?$/,
   ],
+  [
+    "a choice that others call otherwise",
+    choice("any"),
+    /^tool_choice must be .*, not "any"; did you mean "required"\?$/,
+  ],
+  ["a choice with a slip", choice("nnoe"), /; did you mean "none"\?$/],
+  [
+    "a choice as others' object",
+    choice({ type: "any" }),
+    /^tool_choice must be the text "required", not \{"type":"any"\}$/,
+  ],
+  ["another", choice({ type: "auto" }), /^tool_choice must be the text "auto", not /],
   ["the method", () => readDecoding({ mthod: "greedy" }), /; did you mean "method"\?$/],
   ["the shapers", () => readDecoding({ shaper: ["dola"] }), /; did you mean "shapers"\?$/],
   ["a shaper", () => readDecoding({ shapers: "dola" }), /^decoding\.shapers: must be a list of names.*, not "dola"$/],

@@ -7,7 +7,7 @@ import { shown, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import { findMethod, findShaper } from "../../methods/index.ts";
 import { meantBy, suggestion } from "../../names.ts";
-import { fieldOf, RequestError } from "../errors.ts";
+import { fieldTold, RequestError } from "../errors.ts";
 
 const { temperature, topP, frequencyPenalty, presencePenalty, logitBias, stop, seed, maxTokens } = requestOptions.shape;
 
@@ -103,13 +103,8 @@ export function readFields<Schema extends z.ZodType>(
   }
   const { data, error } = schema.safeParse(given, { reportInput: true });
   if (!error) return data as z.output<Schema>;
-  throw new RequestError(
-    "bad_option",
-    describeIssues(error.issues, schema).replaceAll("there is no option", "there is no field"),
-    {
-      param: fieldOf(error.issues[0]),
-    },
-  );
+  const message = describeIssues(error.issues, schema).replaceAll("there is no option", "there is no field");
+  throw new RequestError("bad_option", message, { param: fieldTold(message, error.issues) });
 }
 
 /** A seed where none is given: told to the client, who can ask for the same again. */
@@ -266,8 +261,8 @@ function check(kind: { name: string; options: z.ZodObject }, given: Record<strin
 function checked(schema: z.ZodType, given: Record<string, unknown>, refuse: Refuse): void {
   const { error } = schema.safeParse(given, { reportInput: true });
   if (!error) return;
-  const field = fieldOf(error.issues[0]) ?? "";
   const message = describeIssues(error.issues, schema);
+  const field = fieldTold(message, error.issues) ?? "";
   // The field is said by whom it is refused.
   refuse(field, message.startsWith(`${field}: `) ? message.slice(field.length + 2) : message);
 }

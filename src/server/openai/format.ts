@@ -1,7 +1,9 @@
 /** What an answer must be, as OpenAI's fields say it: `response_format`, tools and the choice among them. */
 import { z } from "zod";
 import type { ConstraintChoice } from "../../constraints/index.ts";
-import { suggestion } from "../../names.ts";
+import { shown } from "../../errors.ts";
+import { isObject } from "../../json.ts";
+import { meantBy, suggestion } from "../../names.ts";
 import type { Tool, ToolRules } from "../../tool-calls.ts";
 import { RequestError } from "../errors.ts";
 
@@ -23,6 +25,14 @@ export const textFormat = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("json_schema"), ...named }),
 ]);
 
+const toolChoices = ["none", "auto", "required"] as const;
+/** What others say as the type of an object is a text here. */
+function otherChoice({ input }: { input?: unknown }): string | undefined {
+  const type = isObject(input) ? input.type : undefined;
+  const meant = typeof type === "string" && type !== "function" ? meantBy(type, toolChoices) : undefined;
+  return meant && `must be the text ${shown(meant)}`;
+}
+
 export const toolFields = {
   tools: z
     .array(
@@ -40,10 +50,9 @@ export const toolFields = {
     .max(128)
     .optional(),
   tool_choice: z
-    .union([
-      z.enum(["none", "auto", "required"]),
-      z.strictObject({ type: z.literal("function"), function: z.strictObject({ name }) }),
-    ])
+    .union([z.enum(toolChoices), z.strictObject({ type: z.literal("function"), function: z.strictObject({ name }) })], {
+      error: otherChoice,
+    })
     .optional(),
   /** An answer is one call at most, which both values permit. */
   parallel_tool_calls: z.boolean().optional(),
