@@ -20,6 +20,8 @@ import {
   type Prompt,
   readChat,
   resolveModel,
+  type TraceEvent,
+  type UnmaskEvent,
 } from "./index.ts";
 import { isSaid } from "./wrong.fixture.ts";
 
@@ -748,6 +750,19 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
   });
 });
 
+test("an own method that goes on while tokens remain ends where the text does", async () => {
+  const { tokens } = await model.generate("Once upon a time", { temperature: 0, maxTokens: 4 });
+  const method = own(async (decoding) => {
+    for (let tip = await decoding.prefill(); decoding.remaining > 0; ) {
+      const token = decoding.choose(tip);
+      decoding.commit([{ token, from: tip }]);
+      if (decoding.remaining > 0) [tip] = await decoding.lease.extend([{ parent: tip, token }]);
+    }
+  });
+  const ended = await model.generate("Once upon a time", { method, temperature: 0, stopTokens: [tokens[2]] });
+  expect([ended.finish, ended.tokens]).toEqual(["stop", tokens.slice(0, 2)]);
+});
+
 test("options that do not exist do not compile, and those that do have their types", () => {
   expectTypeOf<"greedy">().toExtend<MethodChoice>();
   expectTypeOf<"gredy">().not.toExtend<MethodChoice>();
@@ -762,6 +777,7 @@ test("options that do not exist do not compile, and those that do have their typ
   const unknown: DecodeOptions = { method: "gredy" };
   // @ts-expect-error: a blank's length is one of `lengths`
   const blank: Prompt = { fill: "x ___", length: 3 };
+  expectTypeOf<Extract<TraceEvent, { type: "unmask" }>>().toExtend<UnmaskEvent>();
   expectTypeOf<string[]>().not.toExtend<Prompt>();
   expectTypeOf<({ image: string } | string)[]>().toExtend<Prompt>();
   expectTypeOf<[{ image: Uint8Array }, string]>().toExtend<Prompt>();

@@ -92,7 +92,7 @@ export interface Decoding {
   /** The request's constraint over the nodes; `shape` and `choose` honour it. */
   readonly constraining: Constraining | undefined;
   readonly finished: boolean;
-  /** Tokens that may still be committed: by maxTokens and by the context. */
+  /** Tokens that may still be committed: by maxTokens and by the context, and none once the run has ended. */
   readonly remaining: number;
   readonly counters: Counters;
   /**

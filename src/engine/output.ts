@@ -36,7 +36,7 @@ export interface Output<From extends { readonly token: number } = Commitment> {
   readonly text: string;
   /** Tokens chosen, the one that ended the text included. */
   readonly generated: number;
-  /** Tokens that may still be committed: by maxTokens and by the context. */
+  /** Tokens that may still be committed: by maxTokens and by the context, and none once it has ended. */
   readonly remaining: number;
   /** Why it ended, and the stop string if one did; undefined while it goes on. */
   readonly reason: FinishReason | undefined;
@@ -124,7 +124,7 @@ export function createOutput<From extends { readonly token: number } = Commitmen
       return generated;
     },
     get remaining() {
-      return remaining();
+      return reason === undefined ? remaining() : 0;
     },
     get reason() {
       return reason;

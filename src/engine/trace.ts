@@ -76,122 +76,248 @@ export interface MemoryPassage {
   readonly distance: number;
 }
 
+/** A run begins. */
+export type StartEvent = {
+  type: "start";
+  method: string;
+  model: string;
+  prompt: number[];
+  seed: number;
+  options: Record<string, unknown>;
+};
+
+/** The prompt was read. */
+export type PrefillEvent = { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number };
+
+/**
+ * Tokens became part of the output, in order; text is what the detokeniser could already release. `forced`: places in `tokens` where a
+ * constraint allowed no other.
+ */
+export type TokensEvent = {
+  type: "tokens";
+  tokens: number[];
+  text: string;
+  logprobs?: TokenLogprob[];
+  forced?: number[];
+};
+
+/** What the request's taps read at `rows` positions from `position` on: of each tap, its rows one after the other. */
+export type TapsEvent = { type: "taps"; position: number; rows: number; values: Record<string, number[]> };
+
+/** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */
+export type DraftEvent = {
+  type: "draft";
+  tokens: number[];
+  parents: number[];
+  values?: number[];
+  note?: string;
+  passes: number;
+  seconds: number;
+};
+
+/** What verification kept: node numbers of the accepted path, then the token the target itself added. */
+export type VerifyEvent = {
+  type: "verify";
+  path: number[];
+  token: number;
+  text?: string;
+  reasons: string[];
+  seconds: number;
+};
+
+/**
+ * A method that learns: updates done so far, the last one's loss (nats), that on texts it does not learn from, and, of one that learns while it
+ * serves, what this request showed.
+ */
+export type LearnEvent = {
+  type: "learn";
+  updates: number;
+  loss?: number;
+  heldOut?: number;
+  acceptance?: Acceptance;
+  note?: string;
+};
+
+/**
+ * A step of a beam: hypothesis i continues hypothesis `parents[i]` of the step before by `tokens[i]`. `scores` are what the method
+ * ranks by, `groups` the group of each, `finished` those that have ended.
+ */
+export type BeamsEvent = {
+  type: "beams";
+  tokens: number[];
+  parents: number[];
+  scores: number[];
+  groups?: number[];
+  finished?: number[];
+};
+
+/** Positions of the canvas (output, from 0) that became tokens in this pass. `length`: positions of the canvas, when it changes. */
+export type UnmaskEvent = {
+  type: "unmask";
+  pass: number;
+  positions: number[];
+  tokens: number[];
+  confidences?: number[];
+  reasons?: string[];
+  length?: number;
+};
+
+/** The canvas ends here from now on; its cache was computed anew. */
+export type TruncateEvent = { type: "truncate"; pass: number; length: number };
+
+/** The cache of so many positions of the canvas was computed anew. */
+export type RefreshEvent = { type: "refresh"; pass: number; positions: number };
+
+/** A step of particles: the token each took and its normalised weight; `parents` where they were resampled after it. */
+export type ParticlesEvent = {
+  type: "particles";
+  tokens: number[];
+  weights: number[];
+  parents?: number[];
+  logEvidence?: number;
+};
+
+/** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
+export type ConstraintEvent = {
+  type: "constraint";
+  rejected: number[];
+  token?: number;
+  text?: string;
+  allowed?: number;
+  checks: number;
+};
+
+/**
+ * How a contrast moved the token at a position of the text: the likeliest tokens before and after it, with their probabilities. `exits`
+ * are the lower exits that it took, amateur's and model's.
+ */
+export type ContrastEvent = {
+  type: "contrast";
+  position: number;
+  token: number;
+  tokens: number[];
+  before: number[];
+  after: number[];
+  exits?: number[];
+};
+
+/**
+ * What a memory added at a position of the text: tokens that the model or the memory finds likely, with their probabilities in the model, in
+ * the memory and in the mixture. `passages`: where it was found, of memories that look up.
+ */
+export type MemoryEvent = {
+  type: "memory";
+  name: string;
+  position: number;
+  token: number;
+  lambda: number;
+  tokens: number[];
+  before: number[];
+  memory: number[];
+  after: number[];
+  passages?: MemoryPassage[];
+};
+
+/**
+ * Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. `score` is what
+ * the search orders by (of A*: f), `reward` the node's own; a node that was chosen is the end of the output.
+ */
+export type ExploreEvent = {
+  type: "explore";
+  node: number;
+  parent: number;
+  score: number;
+  tokens?: number[];
+  reward?: number;
+  solution?: boolean;
+  chosen?: boolean;
+  note?: string;
+};
+
+/** One of several ways was chosen for a request. */
+export type ChoiceEvent = {
+  type: "choice";
+  arms: string[];
+  predicted: number[];
+  probabilities: number[];
+  chosen: number;
+};
+
+/** A filter's belief after an observation: mean [d] and covariance [d, d] by rows; `truth` where it is known. */
+export type PosteriorEvent = {
+  type: "posterior";
+  step: number;
+  mean: number[];
+  covariance: number[];
+  truth?: number[];
+};
+
+/** A pointer to one of the inputs; `inputs` (planar points) with the first; `of` says what points. -1 is the end. */
+export type PointEvent = {
+  type: "point";
+  chosen: number;
+  probabilities?: number[];
+  inputs?: [number, number][];
+  of?: string;
+};
+
+/** Which class every cell of a square over the plane is given after a task, row by row from the bottom (-1: none), and the task's samples. */
+export type RegionsEvent = {
+  type: "regions";
+  task: number;
+  side: number;
+  classes: number[];
+  samples?: [number, number, number][];
+};
+
+/**
+ * Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `of` says what it was read from; `truth` is the place of
+ * the right text.
+ */
+export type RetrievalEvent = {
+  type: "retrieval";
+  signal: number[][];
+  of?: string;
+  candidates: string[];
+  scores: number[];
+  truth?: number;
+};
+
+/** A run has ended. */
+export type FinishEvent = {
+  type: "finish";
+  reason: FinishReason;
+  stop?: string;
+  /** Of the token that ended the text, where log-probabilities were asked for. */
+  ending?: TokenLogprob;
+  counters: Counters;
+  seconds: { load: number; prefill: number; decode: number };
+};
+
 /** What methods and the engine tell. */
 export type MethodEvent =
-  | { type: "start"; method: string; model: string; prompt: number[]; seed: number; options: Record<string, unknown> }
-  | { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number }
-  /**
-   * Tokens became part of the output, in order; text is what the detokeniser could already release. `forced`: places in `tokens` where a
-   * constraint allowed no other.
-   */
-  | { type: "tokens"; tokens: number[]; text: string; logprobs?: TokenLogprob[]; forced?: number[] }
-  /** What the request's taps read at `rows` positions from `position` on: of each tap, its rows one after the other. */
-  | { type: "taps"; position: number; rows: number; values: Record<string, number[]> }
-  /** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */
-  | {
-      type: "draft";
-      tokens: number[];
-      parents: number[];
-      values?: number[];
-      note?: string;
-      passes: number;
-      seconds: number;
-    }
-  /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
-  | { type: "verify"; path: number[]; token: number; text?: string; reasons: string[]; seconds: number }
-  /**
-   * A method that learns: updates done so far, the last one's loss (nats), that on texts it does not learn from, and, of one that learns while it
-   * serves, what this request showed.
-   */
-  | { type: "learn"; updates: number; loss?: number; heldOut?: number; acceptance?: Acceptance; note?: string }
-  /**
-   * A step of a beam: hypothesis i continues hypothesis `parents[i]` of the step before by `tokens[i]`. `scores` are what the method
-   * ranks by, `groups` the group of each, `finished` those that have ended.
-   */
-  | { type: "beams"; tokens: number[]; parents: number[]; scores: number[]; groups?: number[]; finished?: number[] }
-  /** Positions of the canvas (output, from 0) that became tokens in this pass. `length`: positions of the canvas, when it changes. */
-  | {
-      type: "unmask";
-      pass: number;
-      positions: number[];
-      tokens: number[];
-      confidences?: number[];
-      reasons?: string[];
-      length?: number;
-    }
-  /** The canvas ends here from now on; its cache was computed anew. */
-  | { type: "truncate"; pass: number; length: number }
-  | { type: "refresh"; pass: number; positions: number }
-  /** A step of particles: the token each took and its normalised weight; `parents` where they were resampled after it. */
-  | { type: "particles"; tokens: number[]; weights: number[]; parents?: number[]; logEvidence?: number }
-  /** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
-  | { type: "constraint"; rejected: number[]; token?: number; text?: string; allowed?: number; checks: number }
-  /**
-   * How a contrast moved the token at a position of the text: the likeliest tokens before and after it, with their probabilities. `exits`
-   * are the lower exits that it took, amateur's and model's.
-   */
-  | {
-      type: "contrast";
-      position: number;
-      token: number;
-      tokens: number[];
-      before: number[];
-      after: number[];
-      exits?: number[];
-    }
-  /**
-   * What a memory added at a position of the text: tokens that the model or the memory finds likely, with their probabilities in the model, in
-   * the memory and in the mixture. `passages`: where it was found, of memories that look up.
-   */
-  | {
-      type: "memory";
-      name: string;
-      position: number;
-      token: number;
-      lambda: number;
-      tokens: number[];
-      before: number[];
-      memory: number[];
-      after: number[];
-      passages?: MemoryPassage[];
-    }
-  /**
-   * Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. `score` is what
-   * the search orders by (of A*: f), `reward` the node's own; a node that was chosen is the end of the output.
-   */
-  | {
-      type: "explore";
-      node: number;
-      parent: number;
-      score: number;
-      tokens?: number[];
-      reward?: number;
-      solution?: boolean;
-      chosen?: boolean;
-      note?: string;
-    }
-  /** One of several ways was chosen for a request. */
-  | { type: "choice"; arms: string[]; predicted: number[]; probabilities: number[]; chosen: number }
-  /** A filter's belief after an observation: mean [d] and covariance [d, d] by rows; `truth` where it is known. */
-  | { type: "posterior"; step: number; mean: number[]; covariance: number[]; truth?: number[] }
-  /** A pointer to one of the inputs; `inputs` (planar points) with the first; `of` says what points. -1 is the end. */
-  | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][]; of?: string }
-  /** Which class every cell of a square over the plane is given after a task, row by row from the bottom (-1: none), and the task's samples. */
-  | { type: "regions"; task: number; side: number; classes: number[]; samples?: [number, number, number][] }
-  /**
-   * Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `of` says what it was read from; `truth` is the place of
-   * the right text.
-   */
-  | { type: "retrieval"; signal: number[][]; of?: string; candidates: string[]; scores: number[]; truth?: number }
-  | {
-      type: "finish";
-      reason: FinishReason;
-      stop?: string;
-      /** Of the token that ended the text, where log-probabilities were asked for. */
-      ending?: TokenLogprob;
-      counters: Counters;
-      seconds: { load: number; prefill: number; decode: number };
-    };
+  | StartEvent
+  | PrefillEvent
+  | TokensEvent
+  | TapsEvent
+  | DraftEvent
+  | VerifyEvent
+  | LearnEvent
+  | BeamsEvent
+  | UnmaskEvent
+  | TruncateEvent
+  | RefreshEvent
+  | ParticlesEvent
+  | ConstraintEvent
+  | ContrastEvent
+  | MemoryEvent
+  | ExploreEvent
+  | ChoiceEvent
+  | PosteriorEvent
+  | PointEvent
+  | RegionsEvent
+  | RetrievalEvent
+  | FinishEvent;
 
 /** What a run adds to each event. */
 export interface EventNotes {

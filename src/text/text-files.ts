@@ -66,15 +66,16 @@ export const separatorPattern = (separator: string | RegExp): string | RegExp =>
     : separator;
 
 async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
-  for await (const [text] of recordFields(path, [field], "in a recipe, or for documents")) yield text;
+  for await (const [text] of fieldsOf(path, [field], "in a recipe, or for documents")) yield text;
 }
 
-/** The texts that every record of a `.jsonl` file has in these fields; `chosen`: where the one for texts may be named. Errors: those of `documents`. */
-export async function* recordFields(
-  path: string,
-  fields: readonly string[],
-  chosen?: string,
-): AsyncGenerator<string[]> {
+/** The texts that every record of a `.jsonl` file has in these fields. Errors: those of `documents`. */
+export async function* recordFields(path: string, fields: readonly string[]): AsyncGenerator<string[]> {
+  yield* fieldsOf(path, fields);
+}
+
+/** `chosen`: where the field of the texts may be named. */
+async function* fieldsOf(path: string, fields: readonly string[], chosen?: string): AsyncGenerator<string[]> {
   let number = 0;
   for await (const line of textLines(path)) {
     number++;
