@@ -5,6 +5,7 @@ import { createConstraint } from "../src/constraints/index.ts";
 import type { TraceEvent } from "../src/engine/trace.ts";
 import { papers } from "../src/papers/index.ts";
 import { constraintKinds, readConstraint, writtenConstraint } from "../studio/src/lib/constraint.ts";
+import { strange } from "../studio/src/lib/errors.ts";
 import { grid, kinds, measuredKinds, parseReports } from "../studio/src/lib/layers.ts";
 import { createReader, parseTrace, pictureOf, wordsOf } from "../studio/src/lib/trace.ts";
 
@@ -27,6 +28,17 @@ describe("constraints as they are typed", () => {
     expect(readConstraint("jsonSchema", "{").problem).toMatch(/^not JSON/);
     expect(writtenConstraint(undefined)).toEqual({ kind: "", text: "" });
   });
+});
+
+it("a name in the address that is not here is said, once it is known what is here", () => {
+  expect(strange("model", "nope", ["knossos"])).toBe("The address names the model “nope”, which is not here.");
+  for (const [name, known] of [
+    ["knossos", ["knossos"]],
+    ["nope", []],
+    [null, ["a"]],
+    [undefined, ["a"]],
+  ] as const)
+    expect(strange("model", name, known)).toBe("");
 });
 
 it("a forced token is one, whatever drafted it", () => {
@@ -69,6 +81,7 @@ describe("a trace of a stranger", () => {
     ["readings that are none", { type: "taps", position: 0, rows: 1, values: { final: "much" } }, '"values"'],
     ["readings by the million", { type: "taps", position: 0, rows: 1, values: { final: numbers(1e5) } }, '"values"'],
     ["an acceptance that is none", { type: "learn", updates: 1, acceptance: 5 }, '"acceptance"'],
+    ["a version", { type: "refresh", pass: 1, positions: 1, version: 99 }, "version 99"],
     ["points that are none", { type: "point", chosen: 0, inputs: [1, 2] }, '"inputs"'],
     [
       "samples that are none",

@@ -485,6 +485,8 @@ function problemOf(event: unknown): string | undefined {
   if (!isObject(event)) return "not an event";
   const { type, ...fields } = event as Record<string, unknown>;
   if (typeof type !== "string") return "an event without a type";
+  if ("version" in fields)
+    return `it is of version ${JSON.stringify(fields.version)}, and traces that are read here name none`;
   const expected = Object.hasOwn(checks, type) ? checks[type] : {};
   const wrong = Object.entries(expected).find(([name, check]) => !check(fields[name]));
   if (wrong) return `"${wrong[0]}" of the event "${type}" is not what this version knows`;
