@@ -1,9 +1,10 @@
 /** The studio: how heavy its page is, how soon it is there, what serving costs a run, and whether the serving process stays awake. */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { chromiumPath } from "../scripts/chromium.mjs";
 import { alternate, median, ratio } from "./harness/measure.mjs";
 import { atMost } from "./harness/report.mjs";
@@ -60,8 +61,9 @@ export const rows = [
     measure: async () => {
       const missing = unbuilt();
       if (missing) return { skipped: missing };
-      const files = readdirSync(join(page, "assets")).filter((name) => /\.(js|css)\.gz$/.test(name));
-      const value = files.reduce((sum, name) => sum + statSync(join(page, "assets", name)).size, 0) / 1000;
+      const files = readdirSync(join(page, "assets")).filter((name) => /\.(js|css)$/.test(name));
+      const value =
+        files.reduce((sum, name) => sum + gzipSync(readFileSync(join(page, "assets", name))).length, 0) / 1000;
       return { value, runs: [value] };
     },
   },

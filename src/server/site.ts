@@ -68,7 +68,7 @@ export async function writeSite(folder: string, { signal, onStep = () => {} }: S
   try {
     await chmod(making, 0o755); // a server may be another user
     step("copying the studio and its engine");
-    await cp(studio, making, { recursive: true, filter: (path) => !path.endsWith(".gz") });
+    await cp(studio, making, { recursive: true });
     await writeEngine(making);
     for (const name of siteModels) {
       step(`copying ${name}`);

@@ -2,6 +2,8 @@
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { extname, join, normalize, sep } from "node:path";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { Hono } from "hono";
 import { VentrisError } from "../errors.ts";
 import type { RouteGroup } from "./app.ts";
@@ -14,6 +16,9 @@ const types: Readonly<Record<string, string>> = {
   ".woff2": "font/woff2",
   ".json": "application/json",
 };
+
+const text = /\.(html|js|css|svg|json)$/;
+const compress = promisify(gzip);
 
 /** Files of a folder below "/". Scripts and styles are named by their content and never change. */
 export const staticFiles = (folder: string): RouteGroup => ({
@@ -29,9 +34,9 @@ export const staticFiles = (folder: string): RouteGroup => ({
       const inside = path.startsWith(normalize(folder).replace(/[/\\]$/, "") + sep);
       const found = inside && !path.includes("\0") && (await stat(path).catch(() => undefined))?.isFile();
       if (!found) return c.notFound();
-      const compressed = `${path}.gz`;
-      const zipped = /\bgzip\b/.test(c.req.header("accept-encoding") ?? "") && existsSync(compressed);
-      return c.body(new Uint8Array(await readFile(zipped ? compressed : path)), 200, {
+      const content = await readFile(path);
+      const zipped = text.test(path) && /\bgzip\b/.test(c.req.header("accept-encoding") ?? "");
+      return c.body(new Uint8Array(zipped ? await compress(content) : content), 200, {
         "Content-Type": types[extname(path)] ?? "application/octet-stream",
         "Cache-Control": name.startsWith("assets/") ? "public, max-age=31536000, immutable" : "no-cache",
         ...(zipped && { "Content-Encoding": "gzip", Vary: "Accept-Encoding" }),
