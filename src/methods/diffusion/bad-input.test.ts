@@ -72,6 +72,8 @@ describe("lengths", () => {
   test("steps that the blocks cannot share, and fewer than there are blocks", async () => {
     for (const name of ["low-confidence", "entropy", "margin", "random"])
       for (const steps of [1, 3]) await expect(decode(name, { steps })).rejects.toThrow(/multiple of 2/);
+    for (const schedule of ["time", "flip"])
+      for (const steps of [1, 3]) await expect(decode("random", { steps, schedule })).rejects.toThrow(/multiple of 2/);
     await expect(decode("learn2pd", { filter: "none", steps: 3 })).rejects.toThrow(/multiple of 2/);
   });
 
@@ -207,8 +209,18 @@ describe("the oracle", () => {
   test("without an answer, with one of another length, and with tokens that are none", async () => {
     await expect(decode("oracle")).rejects.toThrow(/needs the answer/);
     await expect(decode("oracle", { reference: answer.slice(1) })).rejects.toThrow(/15 tokens, but the canvas 16/);
-    for (const token of [maskToken, model.config.vocabularySize])
-      await expect(decode("oracle", { reference: answer.with(3, token) })).rejects.toThrow(/cannot be an answer's/);
+    const foreign = decode("oracle", { reference: answer.with(3, model.config.vocabularySize) });
+    await expect(foreign).rejects.toThrow(/which the model has not/);
+  });
+
+  test("with what a run left that ended early: it is told which run leaves no masks", async () => {
+    const ends = { stopTokens: [answer[0]] };
+    const early = (await decode("low-confidence", {}, ends)).canvas!;
+    expect(early).toContain(maskToken);
+    const whole = (await decode("low-confidence", { earlyStop: false }, ends)).canvas!;
+    expect((await decode("oracle", { reference: whole, earlyStop: false })).canvas).toEqual(whole);
+    await expect(decode("oracle", { reference: early })).rejects.toThrow(/has masks.*earlyStop: false/);
+    await expect(decode("oracle")).rejects.toThrow(/earlyStop: false/);
   });
 });
 
@@ -216,6 +228,8 @@ test("LocalLeap's bars the wrong way round, and radii that are none", async () =
   await expect(decode("localleap", { anchor: 0.5, relaxed: 0.6 })).rejects.toThrow(/relaxed 0.6 is above anchor 0.5/);
   for (const radius of [-1, 1.5]) expect(() => decode("localleap", { radius })).toThrow(/radius/);
   for (const anchor of [-0.1, 2.1]) expect(() => decode("localleap", { anchor })).toThrow(/anchor/);
+  // An anchor above 1 turns anchors off; a bar above 1 that is lowered would say nothing.
+  for (const relaxed of [-0.1, 1.1]) expect(() => decode("localleap", { anchor: 2, relaxed })).toThrow(/relaxed/);
 });
 
 test("weights that give NaN", async () => {

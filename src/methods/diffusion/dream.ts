@@ -4,8 +4,7 @@
 import { z } from "zod";
 import type { CanvasView, Policy, PolicyRequest } from "../../engine/canvas/policy.ts";
 import { uniform } from "../../engine/random.ts";
-import { ensure } from "../../errors.ts";
-import { evenSchedule, highest, stepsOptions } from "./ranking.ts";
+import { evenSchedule, highest, stepsOfBlock, stepsOptions } from "./ranking.ts";
 
 export const dreamOptions = z.strictObject({
   ...stepsOptions.shape,
@@ -43,15 +42,12 @@ export function countsOf(
   { steps, schedule }: Pick<z.output<typeof dreamOptions>, "steps" | "schedule">,
 ): (view: CanvasView) => number {
   if (schedule === "even") return evenSchedule(request, steps);
-  const all = steps ?? request.length;
-  ensure(all % request.blocks === 0, "bad_option", () => {
-    return `steps: ${all} steps cannot be shared evenly by ${request.blocks} blocks: give a multiple of ${request.blocks}`;
-  });
+  const own = stepsOfBlock(request, steps);
   let time = 0;
   return ({ step, masked }) => {
     if (step === 0) time = 0;
     for (;;) {
-      const count = timedCount(time++, all / request.blocks, masked.length);
+      const count = timedCount(time++, own, masked.length);
       if (count > 0) return count;
     }
   };

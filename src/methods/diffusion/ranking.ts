@@ -24,18 +24,23 @@ export const stepsOptions = z.strictObject({
     ),
 });
 
+/** Steps of each block. Errors: `bad_option` for steps that the blocks cannot share evenly, fewer than there are blocks among them. */
+export function stepsOfBlock({ length, blocks }: Pick<PolicyRequest, "length" | "blocks">, steps = length): number {
+  ensure(steps % blocks === 0, "bad_option", () => {
+    return `steps: ${steps} steps cannot be shared evenly by ${blocks} blocks: give a multiple of ${blocks}`;
+  });
+  return steps / blocks;
+}
+
 /**
  * How many positions a block's pass fills: all of them spread evenly over the block's steps, the first ones taking one more (LLaDA's schedule).
  * Steps that would fill nothing are no passes. Errors: `bad_option` for steps that the blocks cannot share.
  */
 export function evenSchedule(
-  { length, blocks }: Pick<PolicyRequest, "length" | "blocks">,
-  steps = length,
+  request: Pick<PolicyRequest, "length" | "blocks">,
+  steps?: number,
 ): (view: Pick<CanvasView, "step" | "masked" | "block">) => number {
-  ensure(steps % blocks === 0, "bad_option", () => {
-    return `steps: ${steps} steps cannot be shared evenly by ${blocks} blocks: give a multiple of ${blocks}`;
-  });
-  const own = steps / blocks;
+  const own = stepsOfBlock(request, steps);
   let all = 0;
   return ({ step, masked }) => {
     if (step === 0) all = masked.length;

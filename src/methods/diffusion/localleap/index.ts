@@ -20,7 +20,7 @@ export const localleapOptions = z.strictObject({
   relaxed: z
     .number()
     .min(0)
-    .max(2)
+    .max(1)
     .default(0.75)
     .describe("probability that suffices near an anchor: lower is faster and less careful (the paper's tau)"),
   radius: z

@@ -42,11 +42,11 @@ export const oracle = defineUnmasking({
       .max(2 ** 16)
       .optional()
       .describe(
-        "the answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence; without it the method cannot run",
+        "the answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence with earlyStop: false, as one that ends early may leave masks; without it the method cannot run",
       ),
   }),
   policy({ settings, start, length, template, model }, { reference }) {
-    ensure(reference, "bad_option", "oracle needs the answer: give reference, the `canvas` of a run of low-confidence");
+    ensure(reference, "bad_option", "oracle needs the answer: give reference, the canvas of a run of low-confidence with earlyStop: false");
     ensure(!template, "bad_option", "oracle: its reference is an answer behind a prompt; a template has none");
     ensure(
       settings.temperature === 0,
@@ -57,12 +57,13 @@ export const oracle = defineUnmasking({
       return `oracle: the reference has ${reference.length} tokens, but the canvas ${length} positions (maxTokens)`;
     });
     const { vocabularySize, diffusion } = model.config;
-    const wrong = reference.find((token) => token >= vocabularySize || token === diffusion?.maskToken);
     ensure(
-      wrong === undefined,
+      !reference.includes(diffusion!.maskToken),
       "bad_option",
-      `oracle: the reference has the token ${wrong}, which cannot be an answer's`,
+      "oracle: the reference has masks, which a run leaves that ends early: take the canvas of one with earlyStop: false",
     );
+    const wrong = reference.find((token) => token >= vocabularySize);
+    ensure(wrong === undefined, "bad_option", `oracle: the reference has the token ${wrong}, which the model has not`);
     return greedyParallel((position) => reference[position - start]);
   },
 });

@@ -4,7 +4,7 @@ import { defineUnmasking } from "../../../engine/canvas/method.ts";
 import type { CanvasView } from "../../../engine/canvas/policy.ts";
 import { uniform } from "../../../engine/random.ts";
 import { countsOf, dreamOptions, timeOf } from "../dream.ts";
-import { highest } from "../ranking.ts";
+import { highest, stepsOfBlock } from "../ranking.ts";
 
 export const random = defineUnmasking({
   name: "random",
@@ -26,7 +26,7 @@ export const random = defineUnmasking({
       const countFor = countsOf(request, { steps, schedule });
       return { decide: (view) => ({ positions: highest(view.masked, countFor(view), (at) => draw(view, at)) }) };
     }
-    const own = Math.max(1, Math.floor((steps ?? request.length) / request.blocks));
+    const own = stepsOfBlock(request, steps);
     return {
       patience: own,
       decide(view) {
