@@ -4,6 +4,7 @@ import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os"
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { formatBytes } from "../bytes.ts";
 import { isLossless, methodOutlook } from "../engine/method.ts";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure, plural } from "../errors.ts";
@@ -23,7 +24,7 @@ import { folderSize } from "./models.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { addModelFlags, loadOptions, type ModelFlags } from "./request.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { styled, widthOf, wrap } from "./terminal.ts";
 
 const expectedModels = ["knossos", "pylos"];

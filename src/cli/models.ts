@@ -5,6 +5,7 @@ import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
+import { formatBytes } from "../bytes.ts";
 import { ensure, plural, VentrisError } from "../errors.ts";
 import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
@@ -15,7 +16,7 @@ import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 export interface ModelEntry {
   name: string;

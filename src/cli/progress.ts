@@ -1,9 +1,10 @@
 /** Opening a model with a line of progress, as all commands do it. */
+
+import { formatBytes } from "../bytes.ts";
 import { type Model, type OpenOptions, open } from "../open.ts";
 import type { OpenProgress } from "../references.ts";
 import { interruptible } from "./interruptible.ts";
 import { showProgress } from "./output.ts";
-import { formatBytes } from "./table.ts";
 
 export const progressOfOpening =
   (model: string) =>

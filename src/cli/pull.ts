@@ -1,5 +1,6 @@
 /** `ventris pull`: a model of the hub into the cache folder, resumed where it was cut off. */
 import type { Command } from "commander";
+import { formatBytes } from "../bytes.ts";
 import { VentrisError } from "../errors.ts";
 import { likelySlips, meantBy } from "../names.ts";
 import { shippedModels } from "../references.ts";
@@ -8,7 +9,6 @@ import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
-import { formatBytes } from "./table.ts";
 
 interface PullFlags {
   revision: string;

@@ -1,6 +1,7 @@
 /** `ventris studio`: the page with papers, playground, traces, models and measurements, on loopback. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { formatBytes } from "../bytes.ts";
 import { listen, studioGroups } from "../server/listen.ts";
 import { writeSite } from "../server/site.ts";
 import { parseValue, refuseFlags, threadsFlag } from "./flags.ts";
@@ -8,7 +9,6 @@ import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
 import { print, say, showProgress } from "./output.ts";
 import { loadOptions, type RequestFlags } from "./request.ts";
-import { formatBytes } from "./table.ts";
 
 const port = z.int().min(0).max(65_535);
 

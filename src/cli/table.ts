@@ -91,10 +91,3 @@ function blocks(header: readonly string[], rows: readonly (readonly string[])[],
     )
     .join("\n");
 }
-
-/** Bytes for people: `14.7 MB`. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
-}

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { rmdir } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { formatBytes } from "../bytes.ts";
 import { ensure, plural, VentrisError } from "../errors.ts";
 import { trainTable } from "../methods/index.ts";
 import { makeFolder } from "../node-folders.ts";
@@ -15,7 +16,6 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatBytes } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 
 interface TokenizerFlags {

@@ -248,6 +248,13 @@ export class ConfigReader {
     );
   }
 
+  /** One token, or none. Errors: `bad_config` for a list of several, of which it would not be known which is meant. */
+  token(name: string): number | undefined {
+    const list = this.tokens(name);
+    ensure(list.length <= 1, "bad_config", () => `config: ${name} must be one token id, not ${shown(list)}`);
+    return list[0];
+  }
+
   tokens(name: string): number[] {
     const value = this.raw(name);
     const list = value === undefined ? [] : Array.isArray(value) ? value : [value];

@@ -38,7 +38,7 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
     window: undefined,
     attentionBias: true,
     queryKeyNorm: false,
-    beginToken: config.tokens("bos_token_id")[0],
+    beginToken: config.token("bos_token_id"),
     endTokens: config.tokens("eos_token_id"),
   };
   config.finish();

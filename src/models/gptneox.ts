@@ -69,7 +69,7 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
       activation: (config.raw("hidden_act") ?? "gelu") === "gelu" ? "gelu" : "geluTanh",
       ...(config.boolean("use_parallel_residual", true) && { parallel: true }),
     },
-    beginToken: config.tokens("bos_token_id")[0],
+    beginToken: config.token("bos_token_id"),
     endTokens: config.tokens("eos_token_id"),
   };
   config.finish();

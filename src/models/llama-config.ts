@@ -218,7 +218,7 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
     attentionBias: biased,
     queryKeyNorm: member.queryKeyNorm ?? false,
     ...(member.variant && { variant: member.variant(config, shape) }),
-    beginToken: config.tokens("bos_token_id")[0],
+    beginToken: config.token("bos_token_id"),
     endTokens: config.tokens("eos_token_id"),
   };
   config.finish();

@@ -2,6 +2,7 @@
  * The canvas: for sequences that are filled in any order what the forest is for trees. A sheet is one sequence with the keys and values that
  * it keeps; a call computes any of its rows, all others standing in with what was kept; calls that wait at the same time share a pass.
  */
+import { formatBytes } from "../../bytes.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import type { MaskedDiffusion, ModelConfig } from "../../models/family.ts";
 import { nextTurn } from "../../turn.ts";
@@ -124,8 +125,7 @@ export function createCanvas(config: ModelConfig, pass: CanvasPass, options: Can
       ensure(!planes, "bad_option", "compute: tokens are more than those kept before, and a sheet does not grow");
       const bytes = bytesFor(columns);
       ensure(held + bytes <= memoryLimit, "out_of_memory", () => {
-        const mib = (count: number) => (count / 2 ** 20).toFixed(1);
-        return `the canvas would keep ${mib(held + bytes)} MiB of keys and values, more than its limit of ${mib(memoryLimit)} MiB: use cache "none", a shorter answer, or a larger memoryLimit`;
+        return `the canvas would keep ${formatBytes(held + bytes)} of keys and values, more than its limit of ${formatBytes(memoryLimit)}: use cache "none", a shorter answer, or a larger memoryLimit`;
       });
       held += bytes;
       const make = () => Array.from({ length: layers }, () => new Float32Array(bytes / 8 / layers));

@@ -232,6 +232,19 @@ test("LocalLeap's bars the wrong way round, and radii that are none", async () =
   for (const relaxed of [-0.1, 1.1]) expect(() => decode("localleap", { anchor: 2, relaxed })).toThrow(/relaxed/);
 });
 
+test("a cache beyond the memory limit is told in units that show both, and no cache needs none", async () => {
+  await using small = await open(tiny.folder, { threads: 1, memoryLimit: 2000 });
+  const run = (cache: string) => {
+    const method = methodChoice({ name: "threshold", blockLength, cache });
+    return small.decode(prompt, { maxTokens: length, method }).final;
+  };
+  await expect(run("dual")).rejects.toMatchObject({
+    code: "out_of_memory",
+    message: expect.stringMatching(/keep [1-9]\d*\.\d kB of keys and values, more than its limit of 2\.0 kB/),
+  });
+  expect((await run("none")).canvas).toHaveLength(length);
+});
+
 test("weights that give NaN", async () => {
   const broken = await writeTinyDiffusion();
   const path = join(broken.folder, "model.safetensors");

@@ -4,6 +4,7 @@
  * model and tokenizer it was built with, and is refused beside others.
  */
 import { z } from "zod";
+import { formatBytes } from "../../bytes.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { exists, storage, within } from "../../files.ts";
 import { memoryBytes } from "../../machine.ts";
@@ -162,8 +163,7 @@ export async function openDatastore(
   const card = await completeCard(folder, base);
   const bytes = bytesInMemory(card);
   ensure(bytes <= memoryLimit, "out_of_memory", () => {
-    const mebibytes = (size: number) => `${(size / 2 ** 20).toFixed(1)} MiB`;
-    return `the datastore ${folder} takes ${mebibytes(bytes)} in memory, more than the ${mebibytes(memoryLimit)} given; give more, or build one of fewer texts`;
+    return `the datastore ${folder} takes ${formatBytes(bytes)} in memory, more than the ${formatBytes(memoryLimit)} given; give more, or build one of fewer texts`;
   });
   const { entries, keyWidth: width } = card;
   const keys = new Float32Array(entries * width);

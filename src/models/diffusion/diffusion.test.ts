@@ -85,6 +85,9 @@ describe.each(["llada", "dream"] as const)("%s", (naming) => {
     ["padding that is the mask", { pad_token_id: maskToken }, /pad_token_id and mask_token_id/],
     ["an end that is the mask", { eos_token_id: maskToken }, /is an end token, too/],
     ["a mask that is no number", { mask_token_id: "<mask>" }, /mask_token_id must be a token id/],
+    ["several masks", { mask_token_id: [maskToken, 5] }, /mask_token_id must be one token id, not \[/],
+    ["padding outside of the vocabulary", { pad_token_id: vocabularySize }, /pad_token_id \d+ is outside/],
+    ["an end outside of the vocabulary", { eos_token_id: [1, vocabularySize] }, /eos_token_id \d+ is outside/],
   ];
   test.each(refusals)("refused: %s", async (_, config, message) => {
     const tiny = await write({ naming, config: config as Record<string, unknown> });
@@ -104,6 +107,20 @@ test.each([
 ])("LLaDA refuses %s", async (_, config) => {
   const tiny = await write({ config: config as Record<string, unknown> });
   await expect(open(tiny.folder, { threads: 1 })).rejects.toMatchObject({ code: "bad_config" });
+});
+
+test("LLaDA's embedding says how many tokens there are, with the vocabulary's size and without it", async () => {
+  for (const config of [
+    { embedding_size: vocabularySize, vocab_size: undefined },
+    { embedding_size: undefined },
+    { embedding_size: vocabularySize, vocab_size: vocabularySize - 3 },
+  ]) {
+    const tiny = await write({ config });
+    await using model = await open(tiny.folder, { threads: 1 });
+    expect(model.config.vocabularySize).toBe(vocabularySize);
+  }
+  const neither = await write({ config: { vocab_size: undefined, embedding_size: undefined } });
+  await expect(open(neither.folder, { threads: 1 })).rejects.toThrow(/vocab_size/);
 });
 
 test("a feed-forward size that contradicts the tensors names file and tensor", async () => {

@@ -16,10 +16,11 @@ export const dream: Family = {
     reader.only("use_mrope", false, undefined);
     for (const field of ["hidden_size", "intermediate_size", "num_hidden_layers", "max_position_embeddings"])
       reader.integer(field);
+    const shape = llama.readConfig({ ...rest, architectures: ["Qwen2ForCausalLM"] });
     return {
-      ...llama.readConfig({ ...rest, architectures: ["Qwen2ForCausalLM"] }),
+      ...shape,
       architecture: "DreamModel",
-      diffusion: { ...readTokens(reader, json), shift: true },
+      diffusion: { ...readTokens(reader, shape.vocabularySize), shift: true },
     };
   },
 };

@@ -45,10 +45,12 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
   ])
     config.raw(unused);
   const ratio = config.positive("mlp_ratio", 4); // of no meaning beside a size
-  const vocabularySize = config.integer("vocab_size");
+  // The embedding's rows may be more than there are tokens; where they are said, vocab_size has no say.
+  config.raw("vocab_size");
+  const vocabularySize = config.integer(config.raw("embedding_size") === undefined ? "vocab_size" : "embedding_size");
   const result: ModelConfig = {
     architecture: "LLaDAModelLM",
-    vocabularySize: config.integer("embedding_size", vocabularySize),
+    vocabularySize,
     contextLength: config.integer("max_sequence_length"),
     hiddenSize,
     layers: config.integer("n_layers", undefined, { maximum: 1024 }),
@@ -62,9 +64,9 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
     window: undefined,
     attentionBias: config.boolean("include_qkv_bias", false),
     queryKeyNorm: false,
-    beginToken: config.tokens("bos_token_id")[0],
+    beginToken: config.token("bos_token_id"),
     endTokens: config.tokens("eos_token_id"),
-    diffusion: { ...readTokens(config, json), shift: false },
+    diffusion: { ...readTokens(config, vocabularySize), shift: false },
   };
   config.finish();
   return result;

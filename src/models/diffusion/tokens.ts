@@ -2,20 +2,21 @@
 import { ensure } from "../../errors.ts";
 import type { ConfigReader, MaskedDiffusion } from "../family.ts";
 
-/** Errors: `bad_config` without a mask token, for one outside of the vocabulary, and for one that is the end or the padding, too. */
-export function readTokens(
-  config: ConfigReader,
-  json: Readonly<Record<string, unknown>>,
-): Omit<MaskedDiffusion, "shift"> {
-  const [maskToken] = config.tokens("mask_token_id");
-  const [padToken] = config.tokens("pad_token_id");
+/** Errors: `bad_config` without a mask token, for tokens outside of the vocabulary, and for a mask that is an end or the padding, too. */
+export function readTokens(config: ConfigReader, vocabularySize: number): Omit<MaskedDiffusion, "shift"> {
+  const maskToken = config.token("mask_token_id");
+  const padToken = config.token("pad_token_id");
   ensure(
     maskToken !== undefined,
     "bad_config",
     "config: there is no mask_token_id, and a masked diffusion model cannot work without its mask token",
   );
-  const size = (json.embedding_size ?? json.vocab_size) as number;
-  ensure(maskToken < size, "bad_config", `config: mask_token_id ${maskToken} is outside the vocabulary of ${size}`);
+  for (const field of ["mask_token_id", "pad_token_id", "eos_token_id", "bos_token_id"]) {
+    const outside = config.tokens(field).find((token) => token >= vocabularySize);
+    ensure(outside === undefined, "bad_config", () => {
+      return `config: ${field} ${outside} is outside the vocabulary of ${vocabularySize}`;
+    });
+  }
   ensure(
     padToken !== maskToken,
     "bad_config",

@@ -46,7 +46,11 @@ export const oracle = defineUnmasking({
       ),
   }),
   policy({ settings, start, length, template, model }, { reference }) {
-    ensure(reference, "bad_option", "oracle needs the answer: give reference, the canvas of a run of low-confidence with earlyStop: false");
+    ensure(
+      reference,
+      "bad_option",
+      "oracle needs the answer: give reference, the canvas of a run of low-confidence with earlyStop: false",
+    );
     ensure(!template, "bad_option", "oracle: its reference is an answer behind a prompt; a template has none");
     ensure(
       settings.temperature === 0,
