@@ -19,7 +19,7 @@ import {
   type ScoredContinuations,
   scoreContinuations,
 } from "./engine/continuations.ts";
-import { requestOptions } from "./engine/decoding.ts";
+import { mostTokens, requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
 import { capabilityWords, type DecodingModel } from "./engine/model.ts";
@@ -163,7 +163,8 @@ export function readRequest(model: DecodingModel, options: DecodeOptions, call: 
     "bad_option",
     "shapers: they change distributions, which stay with the engine behind the network",
   );
-  return { method, methodOptions, settings, shapers: making, signal };
+  const given = new Set(Object.keys(givenFields({ ...request, stop })));
+  return { method, methodOptions, settings, given, shapers: making, signal };
 }
 
 /** Errors: what is wrong with the form of the output, told with the option's name. */
@@ -197,9 +198,20 @@ function templateRows(model: DecodingModel, template: Template): readonly number
   return Array.from(templateTokens(template, lengths, maskToken));
 }
 
+/** Fills positions in any order, and does not write to the right. */
+const fillsCanvas = ({ capabilities }: Pick<DecodingModel, "capabilities">): boolean =>
+  capabilities.has("canvas") && !capabilities.has("forest");
+
+/**
+ * Options of an answer that has no limit, as in a chat: it goes on until it ends, or the context does. A canvas, all of which each pass looks at, has its
+ * usual length instead, as that of a request without `maxTokens`.
+ */
+export const withoutLimit = (model: Pick<DecodingModel, "capabilities">): Pick<DecodeOptions, "maxTokens"> =>
+  fillsCanvas(model) ? {} : { maxTokens: mostTokens };
+
 /** The plain way to decode with a model. */
-function usualMethod({ capabilities }: DecodingModel, temperature: unknown): string {
-  if (!capabilities.has("forest") && capabilities.has("canvas")) return "low-confidence";
+function usualMethod(model: DecodingModel, temperature: unknown): string {
+  if (fillsCanvas(model)) return "low-confidence";
   return temperature === 0 ? "greedy" : "sample";
 }
 
@@ -413,8 +425,7 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
     () =>
       `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : templateHint(prompt)}`,
   );
-  const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
-  ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
+  ensure(prompt.length > 0 || fillsCanvas(model), "bad_option", "the prompt is empty");
   // An engine behind a network knows its own context.
   const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
   if (typeof prompt === "string") return textTokens(model, prompt, most);

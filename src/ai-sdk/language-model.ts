@@ -12,7 +12,7 @@ import type {
   SharedV3ProviderMetadata,
   SharedV3Warning,
 } from "@ai-sdk/provider";
-import type { DecodeOptions } from "../calls.ts";
+import { type DecodeOptions, withoutLimit } from "../calls.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { FinishReason } from "../engine/trace.ts";
 import { ensure, requireObject, shown } from "../errors.ts";
@@ -100,7 +100,7 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
   const { seed = randomInt(2 ** 32), temperature, topP, topK, frequencyPenalty, presencePenalty } = options;
   const given: DecodeOptions = {
     ...{ temperature, topP, topK, frequencyPenalty, presencePenalty, signal, seed },
-    maxTokens: maxOutputTokens ?? 1_000_000, // else the context ends it
+    ...(maxOutputTokens === undefined ? withoutLimit(model) : { maxTokens: maxOutputTokens }),
     ...(stopSequences && { stop: stopSequences }),
     ...(responseFormat?.type === "json" && { constraint: { jsonSchema: responseFormat.schema ?? true } }),
     ...(calls && { constraint: calls }),

@@ -1,6 +1,6 @@
 /** A conversation with what its commands change: method, options, history. */
 
-import type { DecodeOptions } from "../calls.ts";
+import { type DecodeOptions, withoutLimit } from "../calls.ts";
 import { type Answer, type ChatSession, readChat } from "../chat.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
@@ -69,9 +69,9 @@ function setSystem(conversation: Conversation, text: string): void {
   conversation.session = begin(conversation.model, text === "" ? rest : [{ role: "system", content: text }, ...rest]);
 }
 
-/** An answer goes to the end of the context unless it is told otherwise. */
-const optionsOf = ({ options, method }: Conversation): DecodeOptions => ({
-  maxTokens: 1_000_000,
+/** An answer has no limit unless it is told one. */
+const optionsOf = ({ model, options, method }: Conversation): DecodeOptions => ({
+  ...withoutLimit(model),
   ...options,
   ...(method && { method: choiceOf(method) }),
 });

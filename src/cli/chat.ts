@@ -47,7 +47,10 @@ export function define(command: Command): void {
     );
   addMethodHints(command);
   addSamplingFlags(command);
-  addOutputFlags(command, { json: false, defaults: { maxTokens: "as many as the context has room for" } });
+  addOutputFlags(command, {
+    json: false,
+    defaults: { maxTokens: "as many as the context has room for; of a diffusion model at most 256" },
+  });
   command.option("--json", "print a JSON object for each answer, on a line of its own");
   command.addHelpText(
     "after",

@@ -26,10 +26,20 @@ import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.t
 const isChoice = (value: unknown): value is ConstraintChoice =>
   typeof value === "function" || (typeof value === "object" && value !== null && !Array.isArray(value));
 
+/** Of an output: far beyond any context, which then ends it. */
+export const mostTokens = 1_000_000;
+
 export const requestOptions = z.strictObject({
   ...shapingOptions.shape,
   ...stoppingOptions.shape,
-  maxTokens: z.int().min(1).max(1_000_000).default(256).describe("stop after this many tokens"),
+  maxTokens: z
+    .int()
+    .min(1)
+    .max(mostTokens)
+    .default(256)
+    .describe(
+      "stop after this many tokens; a diffusion model fills so many positions, a multiple of its blockLength: where it is not given 256, or as many whole blocks as the context has room for",
+    ),
   seed: z
     .int()
     .min(0)
@@ -137,6 +147,8 @@ export interface DecodingParts {
   /** A text with blanks, whose tokens are then the prompt. */
   template?: Template;
   settings: RequestSettings;
+  /** Names of the settings that the request says itself; the others are defaults. */
+  given?: ReadonlySet<string>;
   signal: AbortSignal | undefined;
   emit(event: TraceEvent): void;
   /** What else has a say in the distributions, in order. */

@@ -70,6 +70,8 @@ export interface RunParts {
   prompt: readonly (number | VectorRow)[] | (() => Promise<readonly (number | VectorRow)[]>);
   template?: Template;
   settings: RequestSettings;
+  /** Names of the settings that the request says itself; the others are defaults. */
+  given?: ReadonlySet<string>;
   /** What else has a say in the distributions, in order. */
   shapers?: readonly MakeShaper[];
   signal?: AbortSignal;
@@ -93,7 +95,7 @@ async function closeAll(shapers: readonly Shaper[]): Promise<void> {
 }
 
 export function startRun({ model, method, methodOptions, prompt: given, settings, signal, ...parts }: RunParts): Run {
-  const { shapers: makeShapers = [], template } = parts;
+  const { shapers: makeShapers = [], template, given: said } = parts;
   const begin = method.begin ?? (model.capabilities.has("remote") ? createRemoteDecoding : createDecoding);
   const own = new AbortController();
   const abort = (): void => own.abort();
@@ -155,7 +157,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
         shapers.push(
           await makeShaper(make, { model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }),
         );
-      decoding = begin({ model, prompt, template, settings, signal: own.signal, emit, shapers, counters });
+      decoding = begin({ model, prompt, template, settings, given: said, signal: own.signal, emit, shapers, counters });
       const whole = hasFunctions(decoding, ["outcome", "finish", "close"]);
       requireReturned(whole, decoding, `the method ${method.name}: begin`, "a decoding, as createDecoding gives it");
     } catch (error) {

@@ -151,7 +151,20 @@ export type BeamsEvent = {
   finished?: number[];
 };
 
-/** Positions of the canvas (output, from 0) that became tokens in this pass. `length`: positions of the canvas, when it changes. */
+/** The length of a template's blank (from 0) was found: lengths that were tried, and the mean log-probability of what filled each. */
+export type LengthsEvent = {
+  type: "lengths";
+  blank: number;
+  tried: number[];
+  scores: number[];
+  chosen: number;
+  passes: number;
+};
+
+/** A canvas before its first pass: how many positions it has (output, from 0), and what stands on it already, as a template's own text does. */
+export type CanvasEvent = { type: "canvas"; length: number; positions: number[]; tokens: number[] };
+
+/** A pass over the canvas, and the positions that became tokens in it, if any did. `length`: of older traces, positions of the canvas. */
 export type UnmaskEvent = {
   type: "unmask";
   pass: number;
@@ -304,6 +317,8 @@ export type MethodEvent =
   | VerifyEvent
   | LearnEvent
   | BeamsEvent
+  | LengthsEvent
+  | CanvasEvent
   | UnmaskEvent
   | TruncateEvent
   | RefreshEvent

@@ -3,7 +3,14 @@
  * happens.
  */
 import { joinBytes } from "../bytes.ts";
-import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt, requireWriting } from "../calls.ts";
+import {
+  type DecodeOptions,
+  decodedRows,
+  type MethodChoice,
+  type Prompt,
+  requireWriting,
+  withoutLimit,
+} from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, reasonOf, VentrisError } from "../errors.ts";
@@ -213,10 +220,11 @@ export function createEngineSide(carrier: EngineCarrier): EngineSide {
     }
   }
 
-  function optionsOf({ options, tools }: RunRequest, { capabilities }: Model, signal: AbortSignal): DecodeOptions {
-    const method = options.method ?? (capabilities.has("forest") ? usualMethod : undefined);
+  function optionsOf({ options, tools, unlimited }: RunRequest, opened: Model, signal: AbortSignal): DecodeOptions {
+    const method = options.method ?? (opened.capabilities.has("forest") ? usualMethod : undefined);
     const constraint = tools && toolConstraint(tools);
-    return { ...options, ...(method && { method }), ...(constraint && { constraint }), signal };
+    const limit = unlimited && withoutLimit(opened);
+    return { ...limit, ...options, ...(method && { method }), ...(constraint && { constraint }), signal };
   }
 
   async function hear(message: ToEngine): Promise<void> {

@@ -23,6 +23,8 @@ export interface RunRequest {
   readonly model: string;
   readonly prompt: TextPrompt | readonly number[] | ChatPrompt;
   readonly options: Omit<DecodeOptions, "signal">;
+  /** An answer without a limit of its own. */
+  readonly unlimited?: boolean;
   /** Calls of tools that the answer may or must be, in place of a constraint; or tools that are to be sound. */
   readonly tools?: ToolRules;
 }

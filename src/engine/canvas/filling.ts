@@ -2,7 +2,7 @@
  * One request over a canvas: a prompt with an answer of fixed length behind it, or a template with blanks. It is to a method over a canvas
  * what `Decoding` is to one over the forest, and leaves the same outcome: output streams as far as the text is whole from its beginning.
  */
-import { ensure } from "../../errors.ts";
+import { ensure, plural } from "../../errors.ts";
 import { type DecodingParts, type Outcome, type RequestSettings, requestOptions } from "../decoding.ts";
 import { hasFunctions, requireReturned } from "../hooks.ts";
 import { createOutput } from "../output.ts";
@@ -15,9 +15,9 @@ import { stoppingOptions } from "../stopping.ts";
 import type { FinishReason } from "../trace.ts";
 import type { Canvas } from "./canvas.ts";
 import { type Block, fill, type PassReport } from "./fill.ts";
-import { blockLengthFor, type CanvasSettings } from "./options.ts";
+import { blockLengthFor, type CanvasSettings, fittingLength } from "./options.ts";
 import type { Policy, PolicyRequest } from "./policy.ts";
-import { chooseLengths, templateTokens } from "./template.ts";
+import { chooseLengths, type FoundLength, templateTokens } from "./template.ts";
 
 export interface Filling {
   /** Fills the canvas as a policy says; made anew for each attempt where lengths are to be found. */
@@ -40,25 +40,32 @@ const refused = [
   "noRepeatNgram",
 ] as const;
 
-function refuseOptions(settings: RequestSettings, shapers: number): void {
+/** Those that say where an answer ends. */
+const endings = ["maxTokens", "minTokens", "stop", "stopTokens"] as const;
+
+function refuseOptions({ settings, given, template, shapers: { length: shapers } }: DecodingParts): void {
   const usual = requestOptions.parse({});
-  for (const name of refused) {
-    const same = JSON.stringify(settings[name]) === JSON.stringify(usual[name]);
-    ensure(same, "bad_option", `${name}: a canvas is filled in any order, and cannot honour it`);
+  const isUsual = (name: keyof RequestSettings): boolean =>
+    JSON.stringify(settings[name]) === JSON.stringify(usual[name]);
+  for (const name of refused)
+    ensure(isUsual(name), "bad_option", `${name}: a canvas is filled in any order, and cannot honour it`);
+  for (const name of template ? endings : []) {
+    const says = name === "maxTokens" ? given?.has(name) : !isUsual(name);
+    ensure(!says, "bad_option", `${name}: a template ends where its text ends; the lengths of its blanks are its own`);
   }
   ensure(shapers === 0, "bad_option", "shapers: they act at the nodes of a tree, and a canvas has none");
 }
 
 /** Errors: `bad_option` for what a canvas cannot honour, a prompt that holds the mask token; `context_full`. */
 export function createFilling(parts: DecodingParts): Filling {
-  const { model, prompt: rows, template, settings, signal, emit, shapers, counters } = parts;
+  const { model, prompt: rows, template, settings, signal, emit, counters } = parts;
   const canvas = model.ability<Canvas>("canvas");
   const { tokenizer, config } = model;
   const { maskToken, contextLength } = canvas;
   const stream: Stream = { seed: settings.seed, request: settings.request };
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
   const ending = new Set([...endTokens, ...settings.stopTokens]);
-  refuseOptions(settings, shapers.length);
+  refuseOptions(parts);
   const prompt = rows.map((row) => {
     ensure(typeof row === "number", "bad_option", "prompt: a canvas takes tokens alone, no vectors");
     ensure(template || row !== maskToken, "bad_option", () => {
@@ -74,9 +81,9 @@ export function createFilling(parts: DecodingParts): Filling {
     stop: settings.stop,
     stopTokens: settings.stopTokens,
     minTokens: settings.minTokens,
-    maxTokens: template ? Number.MAX_SAFE_INTEGER : settings.maxTokens,
+    maxTokens: Number.MAX_SAFE_INTEGER, // the canvas has no more positions than that
     tokenizer,
-    endTokens,
+    endTokens: template ? [] : endTokens, // given ones are text like the rest
     promptLength: template ? 0 : start,
     contextLength: Number.MAX_SAFE_INTEGER,
     describe:
@@ -124,6 +131,23 @@ export function createFilling(parts: DecodingParts): Filling {
     output.commit(fresh);
   }
 
+  /** Positions to fill behind the prompt. Errors: `context_full`. */
+  function answerLength({ blockLength }: CanvasSettings): number {
+    const room = contextLength - start;
+    const asked = parts.given?.has("maxTokens");
+    const length = asked ? settings.maxTokens : fittingLength({ blockLength }, settings.maxTokens, room);
+    ensure(length > 0 && length <= room, "context_full", () => {
+      const wanted = asked
+        ? `an answer of ${plural(length, "position")}`
+        : blockLength === undefined
+          ? "an answer"
+          : `a block of ${plural(blockLength, "position")}`;
+      const most = asked && room > 0 ? `: give maxTokens of at most ${room}` : "";
+      return `${wanted} behind a prompt of ${plural(start, "token")} does not fit into the context of ${contextLength}${most}`;
+    });
+    return length;
+  }
+
   async function attempt(
     tokens: Int32Array,
     make: (request: PolicyRequest) => Policy | Promise<Policy>,
@@ -135,7 +159,7 @@ export function createFilling(parts: DecodingParts): Filling {
     const place = (pass: number, at: number): number => pass * size + at;
     const policy = await make({
       model,
-      settings,
+      settings: template ? settings : { ...settings, maxTokens: size - start },
       canvas: { ...canvasSettings, blockLength },
       stream,
       length: blocks.reduce((sum, block) => sum + block.end - block.start, 0),
@@ -165,13 +189,10 @@ export function createFilling(parts: DecodingParts): Filling {
 
   /** Blocks of an answer; of a template one, from its first blank to its last. */
   function layOut(tokens: Int32Array, canvasSettings: CanvasSettings): { blocks: Block[]; blockLength: number } {
-    ensure(tokens.length <= contextLength, "context_full", () => {
-      return `${tokens.length} positions, prompt and answer together, do not fit into the context of ${contextLength}`;
-    });
     if (!template) {
-      const blockLength = blockLengthFor(canvasSettings, settings.maxTokens);
-      const count = settings.maxTokens / blockLength;
-      const blocks = Array.from({ length: count }, (_, i) => {
+      const length = tokens.length - start;
+      const blockLength = blockLengthFor(canvasSettings, length);
+      const blocks = Array.from({ length: length / blockLength }, (_, i) => {
         const from = start + i * blockLength;
         return { start: from, end: from + blockLength };
       });
@@ -182,23 +203,25 @@ export function createFilling(parts: DecodingParts): Filling {
     return { blocks: first < 0 ? [] : [{ start: first, end }], blockLength: end - first };
   }
 
+  function takeLengths(found: FoundLength): void {
+    counters.passes += found.passes;
+    emit({ type: "lengths", ...found });
+  }
+
   function take(report: PassReport): void {
     const { pass, rows: computed, refreshed, positions, tokens, reasons, scores, length, truncated } = report;
     counters.passes += 1;
     counters.rows += computed;
     if (refreshed !== undefined) emit({ type: "refresh", pass, positions: refreshed });
     const kept = positions.flatMap((at, i) => (at < length ? [i] : []));
-    if (kept.length > 0) {
-      emit({
-        type: "unmask",
-        pass,
-        positions: kept.map((i) => positions[i] - start),
-        tokens: kept.map((i) => tokens[i]),
-        confidences: kept.map((i) => scores.confidence(positions[i])),
-        ...(reasons && { reasons: kept.map((i) => reasons[i]) }),
-        ...(pass === 1 && { length: sequence.length - start }),
-      });
-    }
+    emit({
+      type: "unmask",
+      pass,
+      positions: kept.map((i) => positions[i] - start),
+      tokens: kept.map((i) => tokens[i]),
+      confidences: kept.map((i) => scores.confidence(positions[i])),
+      ...(reasons && { reasons: kept.map((i) => reasons[i]) }),
+    });
     for (const i of settings.logprobs === undefined ? [] : kept) {
       const found = scores.describe(positions[i], tokens[i], settings.logprobs!);
       const own = tokens[i] === scores.token(positions[i]);
@@ -216,7 +239,7 @@ export function createFilling(parts: DecodingParts): Filling {
     async run(make, canvasSettings) {
       started = performance.now();
       if (template) {
-        const found = await chooseLengths(template, canvas, contextLength, async (tokens) => {
+        const lengths = await chooseLengths(template, canvas, contextLength, takeLengths, async (tokens) => {
           const scores: number[] = [];
           const onPass = (report: PassReport): void => {
             counters.rows += report.rows;
@@ -227,20 +250,31 @@ export function createFilling(parts: DecodingParts): Filling {
           const { passes } = await attempt(tokens, make, canvasSettings, { onPass, stopped: aborted });
           return { scores, passes };
         });
-        counters.passes = found.passes;
-        sequence = templateTokens(template, found.lengths, maskToken);
+        sequence = templateTokens(template, lengths, maskToken);
       } else {
-        const answer = new Int32Array(prompt.length + settings.maxTokens).fill(maskToken);
-        answer.set(prompt);
-        sequence = answer;
+        sequence = new Int32Array(start + answerLength(canvasSettings)).fill(maskToken);
+        sequence.set(prompt);
       }
+      const { length } = sequence;
+      const standing = Array.from(sequence.keys()).filter((at) => at >= start && sequence[at] !== maskToken);
+      emit({
+        type: "canvas",
+        length: length - start,
+        positions: standing.map((at) => at - start),
+        tokens: standing.map((at) => sequence[at]),
+      });
       counters.prefillTokens = sequence.reduce((sum, token) => sum + (token === maskToken ? 0 : 1), 0);
       if (template) speak();
       const stopped = (): boolean => aborted() || (canvasSettings.earlyStop && output.reason !== undefined);
       await attempt(sequence.slice(), make, canvasSettings, { onPass: take, stopped });
       ended = performance.now();
       if (aborted()) output.end("aborted");
-      else output.end("end"); // unless it ended before: the end of a template, or of a canvas that was cut
+      // Unless it ended before: a template is whole, or a canvas was cut at its end; another that has no end was too short for one.
+      else if (template || sequence.length < length) output.end("end");
+      else {
+        const usual = fittingLength(canvasSettings, settings.maxTokens, Number.MAX_SAFE_INTEGER);
+        output.end(!parts.given?.has("maxTokens") && length - start < usual ? "context" : "length");
+      }
     },
     finish: (reason) => output.end(reason),
     outcome() {

@@ -44,9 +44,27 @@ export const canvasOptions = z.strictObject({
 /** Options that all methods over a canvas share, with their defaults filled in. */
 export type CanvasSettings = z.output<typeof canvasOptions>;
 
+/** Positions of a block where nobody says how many. */
+const usualBlock = 32;
+
+/**
+ * Positions of an answer whose length nobody gave: as many as is `usual`, or as there is room for, in whole blocks. A block that was asked for is
+ * there at least once; where the usual one has no room, the room is the block. 0: nothing fits.
+ */
+export function fittingLength(
+  { blockLength }: Pick<CanvasSettings, "blockLength">,
+  usual: number,
+  room: number,
+): number {
+  const size = blockLength ?? usualBlock;
+  const most = Math.min(Math.max(usual, size), room);
+  if (most >= size) return most - (most % size);
+  return blockLength === undefined ? Math.max(0, most) : 0;
+}
+
 /** Positions of a block. Errors: `bad_option` where the length is no multiple of it. */
 export function blockLengthFor({ blockLength }: CanvasSettings, length: number): number {
-  const size = blockLength ?? Math.min(32, length);
+  const size = blockLength ?? Math.min(usualBlock, length);
   requireBlocks(length, size, { otherwise: "another blockLength" });
   return size;
 }

@@ -2,7 +2,9 @@
 import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type TinyDiffusion, writeTinyDiffusion } from "../../../test/fixtures/tiny-diffusion.ts";
-import { type Model, open } from "../../index.ts";
+import { traceEvent } from "../../../test/trace-schema.ts";
+import { type DecodeOptions, type Model, open } from "../../index.ts";
+import type { TraceEvent } from "../trace.ts";
 
 let tiny: TinyDiffusion;
 let model: Model;
@@ -57,6 +59,43 @@ test("a blank is filled with text: special tokens have none", async () => {
     expect(tokens).toHaveLength(canvas!.length);
   }
 });
+
+test("the trace tells the lengths that were tried, what stands on the canvas, and every pass", async () => {
+  const run = model.decode({ fill: "the ___ and ___.", lengths: [3, "found"], longest: 5 });
+  const trace: TraceEvent[] = [];
+  for await (const event of run) trace.push(event);
+  for (const event of trace) traceEvent.parse(JSON.parse(JSON.stringify(event)));
+  const { tokens, counters } = await run.final;
+  const of = <Type extends TraceEvent["type"]>(type: Type) =>
+    trace.filter((event): event is Extract<TraceEvent, { type: Type }> => event.type === type);
+  const [[found, ...others], [canvas]] = [of("lengths"), of("canvas")];
+  expect(others).toEqual([]);
+  expect(found).toMatchObject({ blank: 1, tried: [1, 2, 3, 4, 5] });
+  expect(found.chosen).toBe(found.tried[found.scores.indexOf(Math.max(...found.scores))]);
+  expect(trace.indexOf(found)).toBeLessThan(trace.indexOf(canvas));
+  const cells: (number | undefined)[] = Array.from({ length: canvas.length });
+  for (const { positions, tokens: filled } of [canvas, ...of("unmask")])
+    for (const [i, at] of positions.entries()) {
+      expect(cells[at]).toBeUndefined();
+      cells[at] = filled[i];
+    }
+  expect(cells).toEqual(tokens);
+  expect(cells.length - canvas.positions.length).toBe(3 + found.chosen);
+  expect(of("unmask").map(({ pass }) => pass)).toEqual(of("unmask").map((_, i) => i + 1));
+  expect(counters.passes).toBe(found.passes + of("unmask").length);
+});
+
+test.each<[DecodeOptions]>([[{ maxTokens: 256 }], [{ minTokens: 2 }], [{ stop: "and" }], [{ stopTokens: [5] }]])(
+  "what says where an answer ends is refused by name: %j",
+  async (options) => {
+    const [name] = Object.keys(options);
+    const refused = model.decode({ fill: "the ___ and ___.", lengths: [3, 2] }, options).final;
+    await expect(refused).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(new RegExp(`^${name}: a template ends where its text ends`)),
+    });
+  },
+);
 
 test.each([
   [{ fill: "no blank" }, /no blank/],

@@ -77,6 +77,18 @@ export function templateTokens(
   );
 }
 
+/** How the length of a blank was found. */
+export interface FoundLength {
+  /** Number of the blank, from 0. */
+  readonly blank: number;
+  /** Lengths that were tried, and the mean log-probability of what filled each. */
+  readonly tried: number[];
+  readonly scores: number[];
+  readonly chosen: number;
+  /** Passes of the model that this took. */
+  readonly passes: number;
+}
+
 export interface Attempt {
   /** Log-probabilities of what was filled in. */
   readonly scores: readonly number[];
@@ -86,15 +98,15 @@ export interface Attempt {
 /**
  * Lengths that are not given, one blank after the other: every length is tried, all at once, the blanks behind it being a few tokens long,
  * and the one is taken whose tokens have the highest mean log-probability when they are filled in (the shortest among equals).
- * Attempts share their passes, of which the longest has the most. Errors: `context_full`.
+ * Attempts share their passes, of which the longest has the most. Each blank's is told to `onFound`. Errors: `context_full`.
  */
 export async function chooseLengths(
   template: Template,
   { maskToken }: Canvas,
   contextLength: number,
+  onFound: (found: FoundLength) => void,
   attempt: (tokens: Int32Array<ArrayBuffer>) => Promise<Attempt>,
-): Promise<{ readonly lengths: readonly number[]; readonly passes: number }> {
-  let passes = 0;
+): Promise<readonly number[]> {
   const guess = Math.min(4, template.longest);
   const lengths = template.lengths.map((length) => length ?? guess);
   const fixed = templateTokens(template, lengths, maskToken).length;
@@ -112,8 +124,10 @@ export async function chooseLengths(
       }),
     );
     const means = results.map(({ mean }) => mean);
-    lengths[blank] = tries[means.indexOf(Math.max(...means))];
-    passes += Math.max(...results.map((result) => result.passes));
+    const chosen = tries[means.indexOf(Math.max(...means))];
+    lengths[blank] = chosen;
+    const passes = Math.max(...results.map((result) => result.passes));
+    onFound({ blank, tried: tries, scores: means, chosen, passes });
   }
-  return { lengths, passes };
+  return lengths;
 }

@@ -85,6 +85,30 @@ describe("lengths", () => {
     expect((await fits).canvas).toHaveLength(context); // to the last position
   });
 
+  test("one that nobody gave is the usual one, or as many whole blocks as there is room for", async () => {
+    const context = model.config.contextLength;
+    const run = (given: number, options: object = {}) => {
+      const method = methodChoice({ name: "threshold", threshold: 0, earlyStop: false, ...options });
+      return model.decode(prompt.concat(Array(given - prompt.length).fill(5)), { method }).final;
+    };
+    expect(context).toBeLessThan(256);
+    for (const [given, options, positions] of [
+      [6, {}, 32 * Math.floor((context - 6) / 32)],
+      [6, { blockLength: 24 }, 24 * Math.floor((context - 6) / 24)],
+      [context - 20, {}, 20], // less than a block, which then is one
+      [context - 20, { blockLength: 12 }, 12],
+    ] as const) {
+      const { canvas, finish } = await run(given, options);
+      expect([canvas!.length, finish]).toEqual([positions, "context"]);
+    }
+    await expect(run(context)).rejects.toMatchObject({ code: "context_full" });
+    await expect(run(context - 20, { blockLength: 24 })).rejects.toThrow(/^a block of 24 positions behind/);
+    const asked = await decode("threshold", { threshold: 0, earlyStop: false });
+    expect([asked.canvas!.length, asked.finish]).toEqual([length, "length"]);
+    const chat = decode("threshold", {}, { maxTokens: context });
+    await expect(chat).rejects.toThrow(new RegExp(`give maxTokens of at most ${context - prompt.length}$`));
+  });
+
   test("an empty prompt is allowed", async () => {
     const { canvas } = await decode("low-confidence", {}, { prompt: [] });
     expect(canvas).toHaveLength(length);
@@ -199,6 +223,17 @@ describe("a filter", () => {
     for (const threshold of [-0.1, 1.1, Number.NaN])
       expect(() => decode("learn2pd", { filter: "none", threshold })).toThrow(/threshold/);
   });
+});
+
+test("a pass that fills nothing is told like every other", async () => {
+  const events: TraceEvent[] = [];
+  const method = methodChoice({ name: "random", schedule: "flip", blockLength, steps: 4 * length });
+  const run = model.decode(prompt, { maxTokens: length, method, seed: 2 });
+  for await (const event of run) events.push(event);
+  const passes = events.flatMap((event) => (event.type === "unmask" ? [event] : []));
+  expect(passes.map(({ pass }) => pass)).toEqual(passes.map((_, i) => i + 1));
+  expect(passes.length).toBe((await run.final).counters.passes);
+  expect(passes.some(({ positions }) => positions.length === 0)).toBe(true);
 });
 
 describe("the oracle", () => {

@@ -37,9 +37,10 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
   const seed = seedOf(body);
   const rules = readTools(body);
   const { constraint, field } = formOf(body, rules !== undefined && rules.mode !== "none");
+  const maxTokens = lengthOf(body);
   const options = {
     ...optionsOf(body, seed),
-    maxTokens: lengthOf(body),
+    ...(maxTokens !== undefined && { maxTokens }),
     ...(constraint && { constraint }),
     ...(body.logprobs && { logprobs: body.top_logprobs ?? 0 }),
   };
@@ -51,6 +52,7 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
       model,
       prompt,
       options: { ...options, request },
+      ...(maxTokens === undefined && { unlimited: true }),
       ...(rules && { tools: rules }),
     }),
   );
@@ -106,12 +108,12 @@ function formOf({ response_format: format, decoding, logprobs, top_logprobs: top
 }
 
 /** Errors: `bad_option` for two different limits. */
-function lengthOf({ max_tokens: old, max_completion_tokens: limit }: Fields): number {
+function lengthOf({ max_tokens: old, max_completion_tokens: limit }: Fields): number | undefined {
   if (old !== undefined && limit !== undefined && old !== limit)
     throw new RequestError("bad_option", "max_tokens and max_completion_tokens differ: give one", {
       param: "max_tokens",
     });
-  return limit ?? old ?? 1_000_000; // else the context ends it
+  return limit ?? old;
 }
 
 const callPart = ({ name, arguments: given }: ToolCall): object => ({

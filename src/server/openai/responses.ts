@@ -60,17 +60,23 @@ export async function responses(c: Context, context: RouteContext): Promise<Resp
   const name = await context.catalogue.find(body.model);
   const chosen = seedOf(body);
   const constraint = constraintOf(body.text?.format);
+  const limit = body.max_output_tokens;
   if (constraint && body.decoding?.constraint !== undefined)
     throw new RequestError("bad_option", "text.format and decoding.constraint both say what the answer must be", {
       param: "text",
     });
   const options = {
     ...optionsOf({ ...body, n: 1 }, chosen),
-    maxTokens: body.max_output_tokens ?? 1_000_000,
+    ...(limit !== undefined && { maxTokens: limit }),
     ...(constraint && { constraint }),
   };
   const messages = await withFetched(messagesOf(body), context.pictures, c.req.raw.signal);
-  const request: RunRequest = { model: name, prompt: { messages }, options };
+  const request: RunRequest = {
+    model: name,
+    prompt: { messages },
+    options,
+    ...(limit === undefined && { unlimited: true }),
+  };
   const shape = responseShape(body, name);
   return answer(c, context, {
     requests: [request],
