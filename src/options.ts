@@ -84,7 +84,7 @@ export interface RequestOptions {
   stop?: string | readonly string[];
   /** Token ids that end the output. Default []. */
   stopTokens?: readonly number[];
-  /** Stop after this many tokens. From 1 to 1000000. Default 256. */
+  /** Stop after this many tokens; a diffusion model fills so many positions, a multiple of its blockLength: where it is not given 256, or as many whole blocks as the context has room for. From 1 to 1000000. Default 256. */
   maxTokens?: number;
   /** Do not stop before this many tokens, unless a limit is reached. From 0. Default 0. */
   minTokens?: number;
@@ -714,7 +714,7 @@ export interface ThresholdOptions {
 export interface LocalleapOptions {
   /** Probability of its token that makes a position an anchor, around which the bar is lowered (the paper's kappa): lower is faster and less careful; above 1 there are no anchors. From 0 to 2. Default 0.9. */
   anchor?: number;
-  /** Probability that suffices near an anchor: lower is faster and less careful (the paper's tau). From 0 to 2. Default 0.75. */
+  /** Probability that suffices near an anchor: lower is faster and less careful (the paper's tau). From 0 to 1. Default 0.75. */
   relaxed?: number;
   /** How many positions to both sides of an anchor count as near (the paper's W); 0 turns the relaxation off. From 0 to 65536. Default 4. */
   radius?: number;
@@ -754,7 +754,7 @@ export interface Learn2pdOptions {
 
 /** Options of `oracle`: fills what already agrees with a given answer: the bound for all other rules. */
 export interface OracleOptions {
-  /** The answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence; without it the method cannot run. */
+  /** The answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence with earlyStop: false, as one that ends early may leave masks; without it the method cannot run. */
   reference?: readonly number[];
   /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;

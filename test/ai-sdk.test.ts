@@ -38,6 +38,13 @@ it("generates the library's text, with usage, seed and log-probabilities", async
   expect(providerMetadata!.ventris.logprobs).toEqual(JSON.parse(JSON.stringify(expected.logprobs)));
 });
 
+it("an answer of a diffusion model needs no limit", async () => {
+  const providerOptions = { ventris: { method: { name: "threshold" } } };
+  const { finishReason, text } = await generateText({ model: ventris("mycenae"), prompt: "Hello", providerOptions });
+  expect(finishReason).toBe("stop");
+  expect(text).not.toBe("");
+});
+
 it("streams the same text in pieces", async () => {
   const { text } = await generateText({ model, prompt, seed: 4 });
   const result = streamText({ model, prompt, seed: 4 });

@@ -52,6 +52,15 @@ function ventris(words: readonly string[], input = "", env: Record<string, strin
 }
 
 describe("chat in a pipe", () => {
+  it("with a diffusion model needs no limit", async () => {
+    const { status, stdout, stderr } = await ventris(
+      ["chat", "--model", "mycenae", "--method", "threshold"],
+      "Hello\n",
+    );
+    expect({ status, stderr: /context/.test(stderr) }).toEqual({ status: 0, stderr: false });
+    expect(stdout.trim()).not.toBe("");
+  });
+
   const sum = "Lily has 4 toys. Then Lily gets 18 more. How many toys does Lily have now?";
 
   it("gives a JSON object for each answer, and for the conversation", async () => {

@@ -340,6 +340,38 @@ it.each<[string, string, object, number, string, RegExp]>([
     "decoding.method",
     /its options stand beside it/,
   ],
+  [
+    "what stands behind a blank",
+    "completions",
+    { prompt, suffix: "." },
+    400,
+    "suffix",
+    /diffusion model, with ventris run --fill/,
+  ],
+  [
+    "positions that are no blocks, by the field's name",
+    "completions",
+    { model: "mycenae", prompt, max_tokens: 40 },
+    400,
+    "max_tokens",
+    /^max_tokens: 40 positions .* give 32 or 64/,
+  ],
+  [
+    "the same of a response",
+    "responses",
+    { model: "mycenae", input: "Hello", max_output_tokens: 40 },
+    400,
+    "max_output_tokens",
+    /^max_output_tokens: 40 positions/,
+  ],
+  [
+    "more positions than there is room for",
+    "chat/completions",
+    { model: "mycenae", messages: [{ role: "user", content: "Hello" }], max_completion_tokens: 2048 },
+    400,
+    "messages",
+    /give max_completion_tokens of at most \d+$/,
+  ],
   ["vectors of a model without", "embeddings", { input: "The", model: "mycenae" }, 404, "model", /has no forest/],
 ])("says what to do about %s", async (_, route, body, status, param, message) => {
   const url = new URL(`v1/${route}`, server.url);
@@ -347,6 +379,27 @@ it.each<[string, string, object, number, string, RegExp]>([
   const { error } = (await response.json()) as { error: { param: string; message: string } };
   expect({ status: response.status, param: error.param }).toEqual({ status, param });
   expect(error.message).toMatch(message);
+});
+
+it("an answer of a diffusion model needs no limit, and its passes are counted", async () => {
+  const passes = async (): Promise<number> => {
+    const text = await (await fetch(new URL("metrics", server.url))).text();
+    return Number(/^ventris_engine_passes (\d+)/m.exec(text)![1]);
+  };
+  const before = await passes();
+  const decoding = { method: "threshold" };
+  const messages = [{ role: "user" as const, content: "Hello" }];
+  const chat = { model: "mycenae", messages, seed: 1, decoding } as OpenAI.ChatCompletionCreateParamsNonStreaming;
+  const { choices } = await client.chat.completions.create(chat);
+  expect(choices[0]).toMatchObject({ finish_reason: "stop" });
+  const response = {
+    model: "mycenae",
+    input: "Hello",
+    seed: 1,
+    decoding,
+  } as OpenAI.Responses.ResponseCreateParamsNonStreaming;
+  expect((await client.responses.create(response)).output_text).toBe(choices[0].message.content);
+  expect(await passes()).toBeGreaterThan(before + 1);
 });
 
 it("says how a route is asked, and where routes are", async () => {

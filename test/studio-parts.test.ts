@@ -52,6 +52,36 @@ it("a forced token is one, whatever drafted it", () => {
   expect(reading.tokens.map(({ origin }) => origin)).toEqual(["accepted", "forced", "own"]);
 });
 
+it("a canvas has its width and what is given before the first pass, and each pass is a step", () => {
+  const { reading, add } = createReader();
+  add([
+    { type: "start", method: "random", model: "m", prompt: [1], seed: 0, options: {}, at: 0 },
+    { type: "lengths", blank: 0, tried: [1, 2], scores: [-2, -1], chosen: 2, passes: 3, at: 0 },
+    { type: "canvas", length: 4, positions: [0, 3], tokens: [7, 8], at: 0 },
+    { type: "tokens", tokens: [7], text: "a", at: 0 },
+    { type: "unmask", pass: 1, positions: [], tokens: [], at: 0 },
+    { type: "unmask", pass: 2, positions: [1, 2], tokens: [5, 6], at: 0 },
+    { type: "tokens", tokens: [5, 6, 8], text: "bcd", at: 0 },
+  ]);
+  expect([reading.canvas, reading.text]).toEqual([4, "abcd"]);
+  expect(reading.tokens.map(({ token, origin }) => [token, origin])).toEqual([
+    [7, "given"],
+    [5, "unmasked"],
+    [6, "unmasked"],
+    [8, "given"],
+  ]);
+  expect(reading.steps.map((step) => (step.kind === "unmask" ? step.unmask.pass : step.kind))).toEqual([
+    "other",
+    0,
+    1,
+    2,
+  ]);
+  const [first] = reading.steps;
+  expect(first.kind === "other" && wordsOf(first.event)).toMatch(
+    /^Blank 1 is 2 tokens long: of 2 lengths, tried in 3 passes/,
+  );
+});
+
 describe("a trace of a stranger", () => {
   const begin = { type: "start", method: "m", model: "m", prompt: [], seed: 0, options: {} };
   const parse =

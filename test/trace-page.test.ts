@@ -55,7 +55,7 @@ it("has the fields that the types have", () => {
   }
 });
 
-it("has lines of runs: of stored traces, of knossos here and now, or said to be of none", {
+it("has lines of runs: of stored traces, of knossos and mycenae here and now, or said to be of none", {
   timeout: 120_000,
 }, async () => {
   const folder = join(root, "reproductions");
@@ -71,6 +71,8 @@ it("has lines of runs: of stored traces, of knossos here and now, or said to be 
     { method: { name: "smc", particles: 4 }, constraint, maxTokens: 12, seed: 1 },
   ] as const)
     for await (const event of model.decode("Once upon a time", options)) live.push(event);
+  await using filler = await open("mycenae", { threads: 1 });
+  for await (const event of filler.decode({ fill: "The old king ___ and then ___.", longest: 3 })) live.push(event);
 
   const of = (type: string, events: readonly object[]) =>
     events.filter((event) => (event as { type: string }).type === type);

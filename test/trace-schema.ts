@@ -109,7 +109,6 @@ export const traceEvent = z.discriminatedUnion("type", [
     tokens,
     confidences: z.array(z.number().min(0).max(1)).optional(),
     reasons: z.array(z.string()).optional(),
-    length: z.undefined().optional(),
   }),
   kind("truncate", { pass: z.int().min(1), length: z.int().min(1) }),
   kind("refresh", { pass: z.int().min(1), positions: z.int().min(1) }),

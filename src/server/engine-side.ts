@@ -11,6 +11,7 @@ import {
   requireWriting,
   withoutLimit,
 } from "../calls.ts";
+import type { Canvas } from "../engine/canvas/canvas.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, reasonOf, VentrisError } from "../errors.ts";
@@ -93,6 +94,11 @@ export function createEngineSide(carrier: EngineCarrier): EngineSide {
   const openForests = async (): Promise<Model["forest"][]> =>
     (await openModels()).filter(({ capabilities }) => capabilities.has("forest")).map(({ forest }) => forest);
 
+  const openCanvases = async (): Promise<Canvas[]> =>
+    (await openModels())
+      .filter(({ capabilities }) => capabilities.has("canvas"))
+      .map((model) => model.ability<Canvas>("canvas"));
+
   const calls: { [Name in keyof Calls]: Answering<Name> } = {
     async open(_, name) {
       const opened = await model(name);
@@ -152,13 +158,14 @@ export function createEngineSide(carrier: EngineCarrier): EngineSide {
     },
     held: async () => sum((await openForests()).map(({ held }) => held)),
     async statistics() {
-      const forests = await openForests();
+      const [forests, canvases] = [await openForests(), await openCanvases()];
+      const counters = [...forests, ...canvases].map((one) => one.counters);
       const { sent = 0, received = 0, failures = 0, refused = 0 } = sharingStatus() ?? {};
       const total = (value: (forest: Model["forest"]) => number): number => sum(forests.map(value));
       return {
-        passes: total(({ counters }) => counters.passes),
-        rows: total(({ counters }) => counters.rows),
-        secondsInPasses: total(({ counters }) => counters.secondsInPasses),
+        passes: sum(counters.map(({ passes }) => passes)),
+        rows: sum(counters.map(({ rows }) => rows)),
+        secondsInPasses: sum(counters.map(({ secondsInPasses }) => secondsInPasses)),
         held: total(({ held }) => held),
         size: total(({ size }) => size),
         capacity: total(({ capacity }) => capacity),

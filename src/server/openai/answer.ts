@@ -9,7 +9,7 @@ import { type Asking, asking } from "../asking.ts";
 import { answerOf, isOfForm, RequestError } from "../errors.ts";
 import type { OutputEvent, RunRequest, ServedLogprob } from "../protocol.ts";
 import { event, eventStream } from "../sse.ts";
-import { optionNamed } from "./fields.ts";
+import { inFieldNames, optionNamed } from "./fields.ts";
 
 /** A choice that is whole. */
 export interface Choice {
@@ -156,7 +156,7 @@ export interface Answering {
   /** Of a stream that had begun. */
   readonly failed?: (error: unknown) => string;
   /** Fields of the body that errors of the engine may be about. */
-  readonly fields: { readonly constraint?: string; readonly prompt: string };
+  readonly fields: { readonly constraint?: string; readonly prompt: string; readonly limit?: string };
 }
 
 /** Waits for the request's turn, and answers: as a stream that begins with its first text, or as a whole. */
@@ -233,5 +233,10 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
     (/^the model (.* )?has no site/.test(message) && options.edits ? "decoding.edits" : undefined) ??
     (/^(\w+: )?no part "/.test(message) ? "decoding.method" : undefined) ??
     (message.startsWith("the method") ? "decoding" : undefined);
-  return param === undefined ? error : new RequestError(code, message, { param });
+  const told = ofClient.has(code) ? inFieldNames(message, fields.limit) : message;
+  const named = param === "max_tokens" && fields.limit ? fields.limit : param;
+  return named === undefined && told === message ? error : new RequestError(code, told, { param: named });
 }
+
+/** Errors that speak of what a request says. */
+const ofClient = new Set<VentrisError["code"]>(["bad_option", "context_full"]);

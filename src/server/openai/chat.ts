@@ -8,7 +8,7 @@ import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { withFetched } from "../remote-pictures.ts";
 import { answer, type Choice, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
-import { optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
+import { fillsElsewhere, optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
 import { constraintOf, readTools, responseFormat, toolFields } from "./format.ts";
 import { chatLogprobs } from "./logprobs.ts";
 
@@ -29,7 +29,7 @@ const fields = z.strictObject({
 
 type Fields = z.output<typeof fields>;
 
-const unsupported = { ...otherNames, functions: "use tools", function_call: "use tool_choice", suffix: "" };
+const unsupported = { ...otherNames, functions: "use tools", function_call: "use tool_choice", suffix: fillsElsewhere };
 
 export async function chatCompletions(c: Context, context: RouteContext): Promise<Response> {
   const body = readFields(fields, await readJson(c.req.raw), unsupported);
@@ -64,7 +64,11 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
     requests,
     stream: body.stream,
     headers: { "X-Ventris-Seed": String(seed) },
-    fields: { prompt: "messages", constraint: field ?? (rules && "tools") },
+    fields: {
+      prompt: "messages",
+      constraint: field ?? (rules && "tools"),
+      limit: body.max_completion_tokens === undefined ? "max_tokens" : "max_completion_tokens",
+    },
     pieces: (events) =>
       chunksOf(
         events,

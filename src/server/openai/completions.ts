@@ -10,6 +10,7 @@ import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
 import {
+  fillsElsewhere,
   longestPrompt,
   optionsOf,
   otherNames,
@@ -33,7 +34,7 @@ const fields = z.strictObject({
 
 const unsupported = {
   ...otherNames,
-  suffix: "a causal model does not look ahead",
+  suffix: fillsElsewhere,
   best_of: "ask for n choices, or name a search in decoding",
 };
 

@@ -80,6 +80,10 @@ export const otherNames: Readonly<Record<string, string>> = Object.fromEntries(
   ].map((field) => [field, `write it as ${meantBy(field, Object.keys(requestOptions.shape))} in decoding`]),
 );
 
+/** Of `suffix`. A model that writes from left to right does not look ahead; one that could has no route for it. */
+export const fillsElsewhere =
+  "what stands between two texts is filled in by a diffusion model, with ventris run --fill, or decode({ fill }) of the library";
+
 type SamplingFields = Partial<z.output<z.ZodObject<typeof samplingFields>>>;
 
 /** A body without its nulls, by which clients say that they leave a field out. */
@@ -167,6 +171,12 @@ const elsewhere: Readonly<Record<string, string>> = {
   ),
   taps: "answers have no place for what taps read; runs of /api/runs have",
 };
+
+/** Options whose field has a name of its own, where a message speaks of them and does not quote. `limit`: the field that says how long an answer is. */
+export const inFieldNames = (message: string, limit = bodyFields.maxTokens): string =>
+  message.replace(/(?<!["'.\w])[a-z]+[A-Z]\w*(?!["'\w])/g, (word) =>
+    word === "maxTokens" ? limit : Object.hasOwn(bodyFields, word) ? bodyFields[word] : word,
+  );
 
 /**
  * The field that a message of the engine is about: it begins with the option's name, or with the method's and then the option's; or it

@@ -82,7 +82,7 @@ export async function responses(c: Context, context: RouteContext): Promise<Resp
     requests: [request],
     stream: body.stream,
     headers: { "X-Ventris-Seed": String(chosen) },
-    fields: { prompt: "input", constraint: body.text ? "text" : "decoding.constraint" },
+    fields: { prompt: "input", limit: "max_output_tokens", constraint: body.text ? "text" : "decoding.constraint" },
     pieces: (events) => eventsOf(events, shape),
     whole: ([{ text, reason, usage }]) => shape.ended(text, reason, usage),
     failed: (error) => event({ ...answerOf(error).body.error, type: "error", sequence_number: -1 }, "error"),

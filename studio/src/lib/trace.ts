@@ -4,7 +4,7 @@
  */
 import type { Counters, FinishReason, TimedEvent, TokenLogprob, TraceEvent } from "../../../src/engine/trace.ts";
 
-export type Origin = "plain" | "accepted" | "own" | "forced" | "turned" | "copied" | "unmasked";
+export type Origin = "plain" | "accepted" | "own" | "forced" | "turned" | "copied" | "given" | "unmasked";
 
 export const originNames: Readonly<Record<Origin, string>> = {
   plain: "decoded by a pass of its own",
@@ -13,6 +13,7 @@ export const originNames: Readonly<Record<Origin, string>> = {
   forced: "the only one its constraint allowed",
   turned: "drawn after its constraint refused others",
   copied: "kept when its particle was copied, and others were dropped",
+  given: "given",
   unmasked: "unmasked",
 };
 
@@ -180,6 +181,21 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
     for (const [i, text] of event.texts.entries()) if (isText(text) && isNumber(tokens[i])) names.set(tokens[i], text);
   }
 
+  function widen(length: number): void {
+    reading.canvas = Math.max(reading.canvas, length);
+  }
+
+  function fill({ positions, tokens, confidences, reasons }: Of<"unmask">, origin: Origin): void {
+    for (const [i, position] of positions.entries()) {
+      widen(position + 1);
+      while (reading.tokens.length <= position)
+        reading.tokens.push({ token: -1, origin: "unmasked", step: -1, rejected: [], hidden: true });
+      const confidence = confidences?.[i];
+      const reason = reasons?.[i] ?? (confidence === undefined ? undefined : `confidence ${confidence.toFixed(3)}`);
+      reading.tokens[position] = { token: tokens[i], origin, step: reading.steps.length, rejected: [], reason };
+    }
+  }
+
   function add(events: readonly TimedEvent[]): void {
     for (const event of events) {
       const { at } = event;
@@ -203,23 +219,19 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
         case "tokens":
           committed(event);
           break;
+        case "canvas": {
+          widen(event.length);
+          const { positions, tokens, length } = event;
+          if (positions.length === 0) break;
+          // As a pass before the first, so that the picture has what is given from the beginning.
+          const unmask: Of<"unmask"> = { type: "unmask", pass: 0, positions, tokens, length };
+          fill(unmask, "given");
+          push({ kind: "unmask", unmask, at } as Step);
+          break;
+        }
         case "unmask":
-          if (event.length !== undefined) reading.canvas = Math.max(reading.canvas, event.length);
-          for (const [i, position] of event.positions.entries()) {
-            reading.canvas = Math.max(reading.canvas, position + 1);
-            while (reading.tokens.length <= position) {
-              reading.tokens.push({ token: -1, origin: "unmasked", step: -1, rejected: [], hidden: true });
-            }
-            const confidence = event.confidences?.[i];
-            reading.tokens[position] = {
-              token: event.tokens[i],
-              origin: "unmasked",
-              step: reading.steps.length,
-              rejected: [],
-              reason:
-                event.reasons?.[i] ?? (confidence === undefined ? undefined : `confidence ${confidence.toFixed(3)}`),
-            };
-          }
+          if (event.length !== undefined) widen(event.length); // of traces that have no event of their own for it
+          fill(event, "unmasked");
           push({ kind: "unmask", unmask: event, at } as Step);
           break;
         case "truncate":
@@ -308,6 +320,10 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
 /** What an event without a picture says; undefined for one of another version. */
 export function wordsOf(event: TraceEvent): string | undefined {
   if (event.type === "truncate") return `The text ends at position ${event.length}: the canvas is cut there.`;
+  if (event.type === "lengths") {
+    const { blank, tried, chosen, passes } = event;
+    return `Blank ${blank + 1} is ${chosen} ${chosen === 1 ? "token" : "tokens"} long: of ${tried.length} lengths, tried in ${passes} ${passes === 1 ? "pass" : "passes"}, the one that the model is surest of.`;
+  }
   if (event.type === "refresh") return `The cache of ${event.positions} positions was computed anew.`;
   if (event.type !== "learn") return undefined;
   const { updates, acceptance, loss, heldOut, note } = event;
@@ -420,6 +436,8 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     groups: isOptional(isNumbers),
     finished: isOptional(isNumbers),
   },
+  lengths: { blank: isNumber, tried: isNumbers, scores: isNumbers, chosen: isNumber, passes: isNumber },
+  canvas: { length: isLength, positions: isPositions, tokens: isNumbers },
   unmask: {
     pass: isNumber,
     positions: isPositions,
@@ -475,6 +493,8 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
 const together: Readonly<Record<string, readonly string[]>> = {
   draft: ["tokens", "parents"],
   beams: ["tokens", "parents", "scores"],
+  lengths: ["tried", "scores"],
+  canvas: ["positions", "tokens"],
   unmask: ["positions", "tokens"],
   contrast: ["tokens", "before", "after"],
   memory: ["tokens", "before", "memory", "after"],
