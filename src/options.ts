@@ -84,7 +84,7 @@ export interface RequestOptions {
   stop?: string | readonly string[];
   /** Token ids that end the output. Default []. */
   stopTokens?: readonly number[];
-  /** Stop after this many tokens; a diffusion model fills so many positions, a multiple of its blockLength: where it is not given 256, or as many whole blocks as the context has room for. From 1 to 1000000. Default 256. */
+  /** Stop after this many tokens; a diffusion model fills so many positions, or fewer where it is not given and not all fit. From 1 to 1000000. Default 256. */
   maxTokens?: number;
   /** Do not stop before this many tokens, unless a limit is reached. From 0. Default 0. */
   minTokens?: number;

@@ -38,7 +38,7 @@ export const requestOptions = z.strictObject({
     .max(mostTokens)
     .default(256)
     .describe(
-      "stop after this many tokens; a diffusion model fills so many positions, a multiple of its blockLength: where it is not given 256, or as many whole blocks as the context has room for",
+      "stop after this many tokens; a diffusion model fills so many positions, or fewer where it is not given and not all fit",
     ),
   seed: z
     .int()
