@@ -176,7 +176,11 @@ it("states the defaults of the command, once", async () => {
   };
   expect(await given("run")).toEqual(["1", "256", "0"]);
   expect(await given("compare")).toEqual(["0", "200", "0"]);
-  expect(await given("chat")).toEqual(["1", "as many as the context has room for", "0"]);
+  expect(await given("chat")).toEqual([
+    "1",
+    "as many as the context has room for; of a diffusion model at most 256",
+    "0",
+  ]);
   for (const name of names) {
     for (const command of withBelow(await commandOf(name))) {
       const help = command.createHelp();
