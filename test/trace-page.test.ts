@@ -17,9 +17,11 @@ const notes = ["request", "texts"];
 function declared(): Map<string, Map<string, boolean>> {
   const text = readFileSync(join(root, "src", "engine", "trace.ts"), "utf8");
   const source = ts.createSourceFile("trace.ts", text, ts.ScriptTarget.Latest, true);
-  const union = source.statements.find((s) => ts.isTypeAliasDeclaration(s) && s.name.text === "MethodEvent");
-  const members = ((union as ts.TypeAliasDeclaration).type as ts.UnionTypeNode)
-    .types as ts.NodeArray<ts.TypeLiteralNode>;
+  const alias = (name: string): ts.TypeNode =>
+    source.statements.filter(ts.isTypeAliasDeclaration).find((one) => one.name.text === name)!.type;
+  const members = (alias("MethodEvent") as ts.UnionTypeNode).types.map(
+    (member) => alias((member as ts.TypeReferenceNode).typeName.getText(source)) as ts.TypeLiteralNode,
+  );
   return new Map(
     members.map((member) => {
       const fields = member.members.map((field) => field as ts.PropertySignature);
