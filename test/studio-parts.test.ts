@@ -89,6 +89,11 @@ describe("a trace of a stranger", () => {
     () =>
       parseTrace(events.map((event) => JSON.stringify(event)).join("\n"));
   const numbers = (length: number) => Array.from({ length }, () => 0);
+  const counted = {
+    ...{ passes: 1, rows: 1, prefillTokens: 1, cachedTokens: 0, generated: 1, tokensPerPass: 1 },
+    ...{ drafted: 0, accepted: 0, draftPasses: 0, constraintChecks: 0 },
+  };
+  const lists = { tokens: [1], before: [1], memory: [1], after: [1] };
 
   it.each([
     [
@@ -111,6 +116,24 @@ describe("a trace of a stranger", () => {
     ["readings that are none", { type: "taps", position: 0, rows: 1, values: { final: "much" } }, '"values"'],
     ["readings by the million", { type: "taps", position: 0, rows: 1, values: { final: numbers(1e5) } }, '"values"'],
     ["an acceptance that is none", { type: "learn", updates: 1, acceptance: 5 }, '"acceptance"'],
+    [
+      "counters that are none",
+      { type: "finish", reason: "length", counters: {}, seconds: { prefill: 0, decode: 1 } },
+      '"counters"',
+    ],
+    ["a time of no length", { type: "finish", reason: "end", counters: counted, seconds: {} }, '"seconds"'],
+    ["log-probabilities that are none", { type: "tokens", tokens: [1], text: "a", logprobs: [{}] }, '"logprobs"'],
+    [
+      "alternatives that are none",
+      { type: "tokens", tokens: [1], text: "a", logprobs: [{ raw: -1, shaped: -1, top: [{}] }] },
+      '"logprobs"',
+    ],
+    ["a moment that is none", { type: "refresh", pass: 1, positions: 1, at: "soon" }, '"at"'],
+    [
+      "passages that are none",
+      { type: "memory", ...{ name: "a", position: 0, token: 1, lambda: 0.5, passages: [{}] }, ...lists },
+      '"passages"',
+    ],
     ["a version", { type: "refresh", pass: 1, positions: 1, version: 99 }, "version 99"],
     ["points that are none", { type: "point", chosen: 0, inputs: [1, 2] }, '"inputs"'],
     [

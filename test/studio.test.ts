@@ -1,9 +1,20 @@
 /** The studio's server: what it answers, what it refuses, and that a client that goes away leaves nothing behind. */
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
 import { parseTrace } from "../studio/src/lib/trace.ts";
 import { ensureBuilt } from "./build.ts";
+
+/** The name of a system whose record is damaged. */
+const damaged = vi.hoisted(() => ({ name: "" }));
+vi.mock(import("../src/papers/records.ts"), async (original) => {
+  const actual = await original();
+  const readRecord: typeof actual.readRecord = (name, folder) => {
+    if (name === damaged.name) throw new Error("a damaged record");
+    return actual.readRecord(name, folder);
+  };
+  return { ...actual, readRecord };
+});
 
 let server: Listening;
 beforeAll(async () => {
@@ -155,6 +166,22 @@ describe("routes", () => {
       post("/api/runs", { model: "knossos", prompt: "a", method: { name: "greedy" }, shapers });
     for (const shapers of ["codebook", [{ name: "nothing" }], [{ name: "codebook", part: "/etc" }], [7]])
       expect((await run(shapers)).status).toBe(400);
+  });
+
+  it("marks a system whose record is damaged, and shows the others", async () => {
+    const said = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    damaged.name = "a-star";
+    try {
+      const papers: { name: string; unreadable?: true; record?: object }[] = await json(get("/api/papers"));
+      const { records } = await json(get("/api/measurements"));
+      expect(papers.filter(({ unreadable }) => unreadable).map(({ name }) => name)).toEqual(["a-star"]);
+      expect(papers.filter(({ record }) => record)).toHaveLength(records.length);
+      expect(records.length).toBeGreaterThan(20);
+      expect(said).toHaveBeenCalledWith("ventris: a damaged record");
+    } finally {
+      damaged.name = "";
+      said.mockRestore();
+    }
   });
 
   it("lists 24 papers with claims, methods with schemas, models, measurements", async () => {

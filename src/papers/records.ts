@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { VentrisError } from "../errors.ts";
+import { describeIssues } from "../issues.ts";
 import { type ReproductionRecord, sizes } from "./reproduction.ts";
 
 export const recordsFolder = fileURLToPath(new URL("../../reproductions/", import.meta.url));
@@ -52,8 +53,7 @@ export function readRecord(name: string, folder: string = recordsFolder): Reprod
   try {
     return schema.parse(JSON.parse(readFileSync(path, "utf8")));
   } catch (cause) {
-    throw new VentrisError("bad_file", `${path}: not a record of a reproduction: ${(cause as Error).message}`, {
-      cause,
-    });
+    const why = cause instanceof z.ZodError ? describeIssues(cause.issues, schema) : (cause as Error).message;
+    throw new VentrisError("bad_file", `${path}: not a record of a reproduction: ${why}`, { cause });
   }
 }

@@ -14,6 +14,7 @@ import { methods } from "../methods/index.ts";
 import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import { readRecord, recordsFolder } from "../papers/records.ts";
+import type { ReproductionRecord } from "../papers/reproduction.ts";
 import type { RouteContext, RouteGroup } from "./app.ts";
 import { asking } from "./asking.ts";
 import { answerOf, parseBody, readJson } from "./errors.ts";
@@ -37,7 +38,7 @@ export const studioRoutes: RouteGroup = {
     app.get("/papers", (c) =>
       c.json(
         papers.map(({ reproduction, ...paper }) => {
-          const record = readRecord(paper.name);
+          const { record, unreadable } = recordOf(paper.name);
           return {
             ...paper,
             claims: judge({ ...paper, reproduction }, record).map(({ claim, measurement, holds }) => ({
@@ -47,6 +48,7 @@ export const studioRoutes: RouteGroup = {
             })),
             state: reproduction ? "runs" : "planned",
             record: record && { ...record, measurements: undefined },
+            unreadable,
             trace: existsSync(tracePath(paper.name)),
           };
         }),
@@ -133,7 +135,7 @@ export const studioRoutes: RouteGroup = {
           name: name.slice(0, -5),
           record: JSON.parse(await readFile(join(benchFolder, name), "utf8")),
         }));
-      const records = papers.flatMap(({ name }) => readRecord(name) ?? []);
+      const records = papers.flatMap(({ name }) => recordOf(name).record ?? []);
       return c.json({ records, bench: await Promise.all(bench) });
     });
 
@@ -151,6 +153,16 @@ export const studioRoutes: RouteGroup = {
     return app;
   },
 };
+
+/** One damaged record does not take the other systems with it: its card says so, and the server's output why. */
+function recordOf(name: string): { record?: ReproductionRecord; unreadable?: true } {
+  try {
+    return { record: readRecord(name) };
+  } catch (error) {
+    console.error(`ventris: ${(error as Error).message}`);
+    return { unreadable: true };
+  }
+}
 
 async function* eventsOf(runs: AsyncIterable<TimedEvent[]>): AsyncGenerator<string, void> {
   try {

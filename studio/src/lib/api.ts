@@ -37,6 +37,8 @@ export interface PaperCard {
   /** `verdict`: absent where nothing was measured. */
   claims: (Claim & { measurement?: Measurement; verdict?: boolean })[];
   record?: Omit<ReproductionRecord, "measurements">;
+  /** The record that is kept is damaged; the server's output says how. */
+  unreadable?: true;
   trace: boolean;
 }
 

@@ -407,6 +407,15 @@ const isLength = (value: unknown): boolean =>
 const isReadings = (value: unknown): boolean =>
   isObject(value) &&
   Object.values(value as object).every((one) => isNumbers(one) && (one as unknown[]).length <= mostDrawn);
+/** An object with these fields, and whatever else. */
+const isOf = (fields: Readonly<Record<string, (value: unknown) => boolean>>) => (value: unknown) =>
+  isObject(value) && Object.entries(fields).every(([name, check]) => check((value as Record<string, unknown>)[name]));
+const isListOf = (check: (value: unknown) => boolean) => (value: unknown) => Array.isArray(value) && value.every(check);
+const isLogprob = isOf({
+  raw: isNumber,
+  shaped: isNumber,
+  top: isOptional(isListOf(isOf({ token: isNumber, raw: isNumber }))),
+});
 const isPoints = (value: unknown): boolean =>
   Array.isArray(value) && value.every((one) => isNumbers(one) && one.length >= 2);
 
@@ -414,7 +423,7 @@ const isPoints = (value: unknown): boolean =>
 const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   start: { method: isText, model: isText, prompt: isNumbers, seed: isNumber, options: isObject },
   prefill: { tokens: isNumber, cached: isNumber, passes: isNumber, seconds: isNumber },
-  tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray), forced: isOptional(isNumbers) },
+  tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(isListOf(isLogprob)), forced: isOptional(isNumbers) },
   taps: { position: isNumber, rows: isLength, values: isReadings },
   draft: { tokens: isNumbers, parents: isTree, values: isOptional(isNumbers), passes: isNumber, seconds: isNumber },
   verify: { path: isPositions, token: isNumber, reasons: isTexts, seconds: isNumber },
@@ -423,11 +432,7 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     loss: isOptional(isNumber),
     heldOut: isOptional(isNumber),
     note: isOptional(isText),
-    acceptance: isOptional(
-      (value) =>
-        isObject(value) &&
-        ["positions", "empirical"].every((name) => isNumber((value as Record<string, unknown>)[name])),
-    ),
+    acceptance: isOptional(isOf({ positions: isNumber, empirical: isNumber })),
   },
   beams: {
     tokens: isNumbers,
@@ -468,7 +473,7 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     before: isNumbers,
     memory: isNumbers,
     after: isNumbers,
-    passages: isOptional((value) => Array.isArray(value) && value.every(isObject)),
+    passages: isOptional(isListOf(isOf({ before: isText, next: isText, share: isNumber }))),
   },
   regions: { task: isNumber, side: isLength, classes: isNumbers, samples: isOptional(isPoints) },
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
@@ -480,13 +485,20 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     of: isOptional(isText),
   },
   retrieval: {
-    signal: (value) => Array.isArray(value) && value.every(isNumbers),
+    signal: isListOf(isNumbers),
     of: isOptional(isText),
     candidates: isTexts,
     scores: isNumbers,
     truth: isOptional(isNumber),
   },
-  finish: { reason: isText, counters: isObject, seconds: isObject },
+  finish: {
+    reason: isText,
+    counters: isOf({
+      ...{ passes: isNumber, rows: isNumber, generated: isNumber, tokensPerPass: isNumber },
+      ...{ drafted: isNumber, accepted: isNumber, draftPasses: isNumber, constraintChecks: isNumber },
+    }),
+    seconds: isOf({ prefill: isNumber, decode: isNumber }),
+  },
 };
 
 /** Lists of an event that speak of the same things, one by one. */
@@ -507,7 +519,7 @@ function problemOf(event: unknown): string | undefined {
   if (typeof type !== "string") return "an event without a type";
   if ("version" in fields)
     return `it is of version ${JSON.stringify(fields.version)}, and traces that are read here name none`;
-  const expected = Object.hasOwn(checks, type) ? checks[type] : {};
+  const expected = { at: isOptional(isNumber), ...(Object.hasOwn(checks, type) && checks[type]) };
   const wrong = Object.entries(expected).find(([name, check]) => !check(fields[name]));
   if (wrong) return `"${wrong[0]}" of the event "${type}" is not what this version knows`;
   const lists = Object.entries(fields).filter((field): field is [string, unknown[]] => Array.isArray(field[1]));
