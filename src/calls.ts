@@ -199,7 +199,7 @@ function templateRows(model: DecodingModel, template: Template): readonly number
 }
 
 /** Fills positions in any order, and does not write to the right. */
-const fillsCanvas = ({ capabilities }: Pick<DecodingModel, "capabilities">): boolean =>
+export const isCanvas = ({ capabilities }: Pick<DecodingModel, "capabilities">): boolean =>
   capabilities.has("canvas") && !capabilities.has("forest");
 
 /**
@@ -207,11 +207,11 @@ const fillsCanvas = ({ capabilities }: Pick<DecodingModel, "capabilities">): boo
  * usual length instead, as that of a request without `maxTokens`.
  */
 export const withoutLimit = (model: Pick<DecodingModel, "capabilities">): Pick<DecodeOptions, "maxTokens"> =>
-  fillsCanvas(model) ? {} : { maxTokens: mostTokens };
+  isCanvas(model) ? {} : { maxTokens: mostTokens };
 
 /** The plain way to decode with a model. */
 function usualMethod(model: DecodingModel, temperature: unknown): string {
-  if (fillsCanvas(model)) return "low-confidence";
+  if (isCanvas(model)) return "low-confidence";
   return temperature === 0 ? "greedy" : "sample";
 }
 
@@ -425,7 +425,7 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
     () =>
       `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : templateHint(prompt)}`,
   );
-  ensure(prompt.length > 0 || fillsCanvas(model), "bad_option", "the prompt is empty");
+  ensure(prompt.length > 0 || isCanvas(model), "bad_option", "the prompt is empty");
   // An engine behind a network knows its own context.
   const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
   if (typeof prompt === "string") return textTokens(model, prompt, most);

@@ -1,7 +1,7 @@
 /** `ventris compare`: several methods on the same prompts with the same seed, side by side. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { DecodeOptions, Text } from "../calls.ts";
+import { type DecodeOptions, isCanvas, type Text } from "../calls.ts";
 import { ensure, plural } from "../errors.ts";
 import { joined } from "../issues.ts";
 import { methods } from "../methods/index.ts";
@@ -111,7 +111,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   ensure(flags.draft === undefined || drafting, "bad_option", "--draft: none of these methods has a draft model");
   const prompts = await readPrompts(words, flags);
   await using model = await openShown(flags.model, openOptions(flags));
-  const request = { ...defaults, ...(!model.capabilities.has("forest") && ofCanvases), ...given };
+  const request = { ...defaults, ...(isCanvas(model) && ofCanvases), ...given };
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
     model.tokenizer

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { DecodeOptions } from "../calls.ts";
+import { type DecodeOptions, isCanvas } from "../calls.ts";
 import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import { ensure, plural, VentrisError } from "../errors.ts";
@@ -102,9 +102,6 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
     }
   });
 }
-
-const isCanvas = ({ capabilities }: Pick<Model, "capabilities">): boolean =>
-  capabilities.has("canvas") && !capabilities.has("forest");
 
 /** The story's figures: of a first run, which is not as fast as one that goes on from others. */
 export function figuresOf(told: RunResult, { name, needs }: Method): string {
