@@ -100,7 +100,7 @@ export function table(rows, notes) {
 /** @typedef {{ name: string, machine: Record<string, string | number>, date: string, rows: Row[] }} BenchmarkRecord */
 
 /** The relation and the bound of a target as it is written; its unit follows. */
-const targetStart = /^(?:([≥≤]) ([\d.]+(?:e[+-]?\d+)?)|reported(?:, )?)/;
+const targetStart = /^(?:([≥≤]) (-?[\d.]+(?:e[+-]?\d+)?)|reported(?:, )?)/;
 
 /** What a value is against its target, as the target is written; of one without a bound, nothing. @param {string} target @param {number} value */
 function verdict(target, value) {
