@@ -4,6 +4,7 @@ import { VentrisError } from "../../../errors.ts";
 import { createDraws } from "../draws.ts";
 import { depthsOf } from "../tree.ts";
 import { verify } from "../verify.ts";
+import { createContexts } from "./contexts.ts";
 import {
   type AdedOptions,
   createTable,
@@ -201,6 +202,22 @@ describe("table", () => {
     builder.add([1, 2, 3]);
     expect(() => builder.add([1, 2, 4])).toThrow(/more than 8 tokens/);
     expect([...builder.finish().keys()]).toEqual([12]); // equal counts: the lower pair
+  });
+
+  test("what forgetting has halved to nothing is no successor any more", () => {
+    const table = createTable(tokenizer);
+    table.credit(1, 2, 3, 1, 3);
+    const { after, append } = createContexts([1], (first, second) => table.find(first, second));
+    for (const token of [1, 2, 4, 1, 2]) append(token, false);
+    for (let i = 0; i < 140; i++) table.credit(1, 2, 4, 1, 3, 0.5);
+    expect(rowOf(table, 1, 2)!.map(([token]) => token)).toEqual([4, 3]);
+    for (let i = 0; i < 20; i++) table.credit(1, 2, 4, 1, 3, 0.5);
+    expect(rowOf(table, 1, 2)!.map(([token]) => token)).toEqual([4]);
+    // Where the text knows 4 already, the table's rest would be shared out among a sum of 0.
+    expect(Array.from(after([])!.weights).every((share) => share > 0 && share < 1)).toBe(true);
+    expect(rowOf(decodeTable(encodeTable(table), "table", tokenizer), 1, 2)).toEqual(rowOf(table, 1, 2));
+    table.credit(5, 6, 7, 1e-50, 3);
+    expect(table.find(5, 6)).toBeUndefined();
   });
 
   test("credit adds up to the cap, in order, and the lightest successor makes room", () => {

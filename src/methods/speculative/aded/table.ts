@@ -27,7 +27,7 @@ export interface TrigramTable {
   find(first: number, second: number): Row | undefined;
   /**
    * Adds `amount` to the weight of `third` after (first, second), up to `most`; before that, the pair's weights are multiplied
-   * by `keep`. Creates what is missing.
+   * by `keep`. Creates what is missing, and drops what has become nothing.
    */
   credit(first: number, second: number, third: number, amount: number, most: number, keep?: number): void;
   /** All pairs as first * vocabularySize + second, ascending. */
@@ -99,8 +99,11 @@ export function createTable(options: TableOptions, below: FlatRows | TrigramTabl
       // A weight that is already above the cap (of other options) is not taken down.
       weights[at] = Math.max(weights[at], Math.fround(Math.min(most, weights[at] + amount)));
       for (; at > 0 && before(row, at, at - 1); at--) swap(row, at, at - 1);
+      // What was halved 150 times is 0 in 32 bits, and no longer known to follow: shares of nothing would be no numbers.
+      while (weights.at(-1) === 0) tokens.length = weights.length -= 1;
       row.total = totalOf(weights);
       changed.delete(key);
+      if (tokens.length === 0) return;
       changed.set(key, row);
       if (changed.size > maximumRows) {
         const [oldest] = changed.keys();
