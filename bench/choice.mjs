@@ -27,7 +27,8 @@ const names = arms.map(({ name, ...options }) =>
 );
 const [promptLength, tokens, requests] = [192, 64, 300];
 
-/** @typedef {{ kind: string, prompt: readonly number[], seconds: number[], perPass: number[] }} Case of one prompt, by arm */
+/** @typedef {{ kind: string, greedy: boolean, prompt: readonly number[], seconds: number[], perPass: number[] }} Case of one prompt, by arm */
+/** Requests that are sampled at 0.8, and the same with as many greedy ones among them. @typedef {"sampled" | "half of them greedy"} Mix */
 
 /** @type {Promise<{ cases: Case[], pace: number, model: any }> | undefined} measured once, for all rows */
 let table;
@@ -42,17 +43,19 @@ async function measureTable({ quick, progress }) {
   for (const kind of kinds) {
     progress(`  ${kind}`);
     const prompts = promptsOf(kind, quick ? 4 : 16, promptLength, (text) => model.tokenizer.encode(text));
-    for (const prompt of prompts) {
+    for (const [prompt, greedy] of prompts.flatMap((prompt) =>
+      [false, true].map((greedy) => /** @type {const} */ ([prompt, greedy])),
+    )) {
       /** @type {Case} */
-      const one = { kind, prompt, seconds: [], perPass: [] };
+      const one = { kind, greedy, prompt, seconds: [], perPass: [] };
       for (const method of arms) {
         /** @type {number[]} */
         const times = [];
         // The first run of each is not counted: drafts are opened and programs warmed up in it.
         for (let run = 0; run < (quick ? 2 : 3); run++) {
           const { counters, seconds } = await model.decode(prompt, {
-            method,
-            temperature: 0.8,
+            method: greedy && method.name === "sample" ? { name: "greedy" } : method,
+            temperature: greedy ? 0 : 0.8,
             maxTokens: tokens,
             minTokens: tokens,
           }).final;
@@ -67,11 +70,15 @@ async function measureTable({ quick, progress }) {
   return { cases, pace, model };
 }
 
+/** @param {readonly Case[]} cases @param {Mix} mix */
+const ofMix = (cases, mix) => cases.filter(({ greedy }) => mix !== "sampled" || !greedy);
+
 /**
  * The requests of one seed, chosen by `auto`'s learner: seconds of the choices, and of each arm, by kind.
- * @param {{ cases: Case[], pace: number }} measured @param {string} policy @param {number} seed
+ * @param {{ cases: Case[], pace: number }} measured @param {Mix} mix @param {string} policy @param {number} seed
  */
-async function replay({ cases, pace }, policy, seed) {
+async function replay({ cases: all, pace }, mix, policy, seed) {
+  const cases = ofMix(all, mix);
   const { openChooser, suited, uniform } = await ourChoice();
   const settings = { arms: names, policy, policyOptions: suited[policy] ?? {}, fingerprint: "", pace, insist: true };
   const chooser = await openChooser(settings);
@@ -79,7 +86,7 @@ async function replay({ cases, pace }, policy, seed) {
   const fixed = Object.fromEntries(kinds.map((kind) => [kind, names.map(() => 0)]));
   for (let i = 0; i < requests; i++) {
     const one = cases[Math.floor(uniform({ seed, request: 0 }, i, "data") * cases.length)];
-    const choice = chooser.choose({ prompt: one.prompt, greedy: false, constrained: false });
+    const choice = chooser.choose({ prompt: one.prompt, greedy: one.greedy, constrained: false });
     const seconds = one.seconds[choice.arm];
     choice.served(tokens - 1, seconds, one.perPass[choice.arm]);
     chosen[one.kind] += seconds;
@@ -104,12 +111,12 @@ const needing = (measure) => async (/** @type {Settings} */ settings) => {
   return measure(await table, settings);
 };
 
-/** @param {string} policy @param {(one: Awaited<ReturnType<typeof replay>>) => number} ratioOf */
-const simulated = (policy, ratioOf) =>
+/** @param {Mix} mix @param {string} policy @param {(one: Awaited<ReturnType<typeof replay>>) => number} ratioOf */
+const simulated = (mix, policy, ratioOf) =>
   needing(async (measured, { runs }) => {
     /** @type {number[]} */
     const values = [];
-    for (let seed = 1; seed <= 2 * runs; seed++) values.push(ratioOf(await replay(measured, policy, seed)));
+    for (let seed = 1; seed <= 2 * runs; seed++) values.push(ratioOf(await replay(measured, mix, policy, seed)));
     return { value: median(values), runs: values };
   });
 
@@ -119,9 +126,10 @@ const overSingle = ({ chosen, fixed }) => {
   return sum(Object.values(chosen)) / Math.min(...totals);
 };
 
-/** What choosing could gain at most: seconds of the fastest method of every group of prompts, over those of the best single one. @param {(one: Case) => unknown} groupOf */
-const bestOf = (groupOf) =>
-  needing(async ({ cases }) => {
+/** What choosing could gain at most: seconds of the fastest method of every group of prompts, over those of the best single one. @param {Mix} mix @param {(one: Case) => unknown} groupOf */
+const bestOf = (mix, groupOf) =>
+  needing(async (measured) => {
+    const cases = ofMix(measured.cases, mix);
     /** @type {Map<unknown, Case[]>} */
     const groups = new Map();
     for (const one of cases) groups.set(groupOf(one), [...(groups.get(groupOf(one)) ?? []), one]);
@@ -135,29 +143,31 @@ const bestOf = (groupOf) =>
 
 export const rows = [
   ...kinds.map((kind) => ({
-    what: `simulated: seconds of auto in ${requests} requests of all kinds, over the best fixed method's: ${kind}`,
+    what: `simulated: seconds of auto in ${requests} sampled requests of all kinds, over the best fixed method's: ${kind}`,
     target: atMost(1.05),
-    measure: simulated("LinUCB", ({ chosen, fixed }) => chosen[kind] / Math.min(...fixed[kind])),
+    measure: simulated("sampled", "LinUCB", ({ chosen, fixed }) => chosen[kind] / Math.min(...fixed[kind])),
   })),
-  {
-    what: "simulated: the same over all kinds, over the best single method",
-    target: atMost(0.9),
-    measure: simulated("LinUCB", overSingle),
-  },
-  {
-    what: "what limits it: who knew the fastest method of each kind, over the best single method",
-    target: reported(),
-    measure: bestOf(({ kind }) => kind),
-  },
-  {
-    what: "who knew the fastest method of each prompt, over the best single method",
-    target: reported(),
-    measure: bestOf((one) => one),
-  },
+  .../** @type {const} */ (["sampled", "half of them greedy"]).flatMap((mix) => [
+    {
+      what: `simulated: seconds of auto over the best single method's, all kinds, ${mix}`,
+      target: atMost(0.9),
+      measure: simulated(mix, "LinUCB", overSingle),
+    },
+    {
+      what: `what limits it: who knew the fastest method of each kind and temperature, over the best single one, ${mix}`,
+      target: reported(),
+      measure: bestOf(mix, ({ kind, greedy }) => `${kind} ${greedy}`),
+    },
+    {
+      what: `who knew the fastest method of each prompt, over the best single one, ${mix}`,
+      target: reported(),
+      measure: bestOf(mix, (one) => one),
+    },
+  ]),
   ...["NeuSquareCB", "NeuFastCB", "LinearSquareCB"].map((policy) => ({
-    what: `simulated: the same with ${policy}, over the best single method`,
+    what: `simulated: the same with ${policy}, sampled`,
     target: reported(),
-    measure: simulated(policy, overSingle),
+    measure: simulated("sampled", policy, overSingle),
   })),
   {
     what: "texts of auto that differ from plain decoding's, sampled and greedy",
