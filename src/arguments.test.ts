@@ -67,10 +67,48 @@ describe("arguments of another type than declared are refused, with their place 
       'cut: value.edges is missing: it must be a number; "edg" is given',
     ],
     [{ named: "CutOptions" }, { most: null }, "cut: value.most must be a number, not null"],
+    [
+      { named: "CutOptions" },
+      new (class Cutting {
+        most = 3;
+      })(),
+      "cut: value must be a plain object; an object of the class Cutting is not read as options: write it out",
+    ],
+    [
+      { named: "CutOptions" },
+      Object.create({ mst: 3 }),
+      "cut: value must be a plain object; what an object takes from another is not read as options: write it out",
+    ],
+    [{ list: "number" }, new Array(1), "cut: value[0] must be a number, not undefined"],
+    [{ places: "number" }, new BigInt64Array(2), "cut: value[0] must be a number, not 0n"],
+    [{ places: "number" }, { length: 1, 0: "x" }, 'cut: value[0] must be a number, not "x"'],
   ];
-  test.each(wrong)("%j: %j", (kind, value, message) => {
+  test.each(wrong)("%#: %j", (kind, value, message) => {
     expect(() => calling(kind)(value)).toThrow(expect.objectContaining({ code: "bad_option", message }));
   });
+});
+
+test("an array whose memory another has now is refused", () => {
+  const values = new Float32Array(2);
+  structuredClone(values.buffer, { transfer: [values.buffer] });
+  expect(() => calling({ instance: "Float32Array" })(values)).toThrow(
+    isSaid("bad_option", /^cut: value must be a Float32Array, not a Float32Array whose memory was transferred$/),
+  );
+  expect(calling({ instance: "Float32Array" })(new Float32Array(0))).toBe(1);
+});
+
+test("what reading an argument throws is told with its place", async () => {
+  const boo = new Error("boo");
+  const raise = (error: Error): never => {
+    throw error;
+  };
+  const lazy = { name: "a", next: Object.defineProperty({}, "name", { enumerable: true, get: () => raise(boo) }) };
+  const read = (node: { next: { name: string } }) => node.next.name;
+  const said = isSaid("bad_option", /^cut: node\.next\.name failed: boo$/, boo);
+  const parameters = [["node", { named: "Node" }]] as const;
+  expect(() => checked<(node: never) => unknown>("cut", read, parameters, named)(lazy as never)).toThrow(said);
+  const later = checked("cut", (async (node: never) => read(node)) as never, parameters, named, true);
+  await expect((later as (node: unknown) => Promise<unknown>)(lazy)).rejects.toThrow(said);
 });
 
 test("what may be missing may be, and what is of the right type passes unchanged", () => {
@@ -176,6 +214,7 @@ describe("functions that a call is given fail with errors that name them, and ke
 
   test.each<[string, () => unknown, RegExp]>([
     ["a function", () => asked("function")(fail), /^cut: given failed: boo$/],
+    ["a function or a text", () => asked({ either: ["string", "function"] })(fail), /^cut: given failed: boo$/],
     ["one of options", () => asked({ named: "CutOptions" }, "weigh")({ weigh: fail }), /^cut: weigh failed: boo$/],
     [
       "one that is told of something",

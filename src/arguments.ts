@@ -2,9 +2,10 @@
  * What callers without types may give by mistake, said at the entrances of the package: functions that are exported hold what they are given
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
-import { type LateFailures, lateFailures, shown, telling, VentrisError, withArticle } from "./errors.ts";
+import { type LateFailures, lateFailures, plainWords, shown, telling, VentrisError, withArticle } from "./errors.ts";
 import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
-import { isInstance, isPlatforms } from "./values.ts";
+import { tellingReads } from "./reads.ts";
+import { isDetached, isInstance, isPlain, isPlatforms } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
 export type Kind =
@@ -79,21 +80,30 @@ export function checked<F extends Callable>(
     }
     return undefined;
   };
-  const takesFunctions = places.some(({ kind }) => kind === "function" || callbacksOf(kind, named).length > 0);
-  const checkedCall = function (this: unknown, ...values: unknown[]): unknown {
+  const takesFunctions = places.some(({ kind }) => isCallback(kind) || callbacksOf(kind, named).length > 0);
+  const work = function (this: unknown, ...values: unknown[]): unknown {
     const wrong = wrongAmong(values);
-    if (wrong === undefined) {
-      if (!takesFunctions) return Reflect.apply(call, this, values);
-      const late = rejects ? lateFailures() : undefined;
-      const given = values.map((value, i) =>
-        i < places.length && !places[i].rest ? told(places[i].kind, value, name, places[i].place, late) : value,
-      );
-      const made = Reflect.apply(call, this, given);
-      return late && made instanceof Promise ? made.then(late.unless) : made;
+    if (wrong !== undefined) throw new VentrisError("bad_option", `${name}: ${wrong.say()}`);
+    if (!takesFunctions) return Reflect.apply(call, this, values);
+    const late = rejects ? lateFailures() : undefined;
+    const given = values.map((value, i) =>
+      i < places.length && !places[i].rest ? told(places[i].kind, value, name, places[i].place, late) : value,
+    );
+    const made = Reflect.apply(call, this, given);
+    return late && made instanceof Promise ? made.then(late.unless) : made;
+  };
+  const reads = tellingReads(
+    name,
+    places.map(({ place }) => place.path),
+    work,
+  );
+  const checkedCall = function (this: unknown, ...values: unknown[]): unknown {
+    try {
+      return Reflect.apply(reads, this, values);
+    } catch (error) {
+      if (rejects) return Promise.reject(error);
+      throw error;
     }
-    const error = new VentrisError("bad_option", `${name}: ${wrong.say()}`);
-    if (rejects) return Promise.reject(error);
-    throw error;
   };
   return Object.defineProperties(checkedCall, {
     name: { value: name },
@@ -104,7 +114,7 @@ export function checked<F extends Callable>(
 /** A value whose functions say where they failed: itself where it is one, those of its options where it is an object of these. */
 function told(kind: Kind, value: unknown, call: string, place: Place, late?: LateFailures): unknown {
   if (typeof value === "function")
-    return kind === "function" ? calledAs(`${call}: ${place.path}`, value as Callable) : value;
+    return isCallback(kind) ? calledAs(`${call}: ${place.path}`, value as Callable) : value;
   const names = callbacksOf(kind, place.named);
   if (names.length === 0 || Object(value) !== value || Object.getPrototypeOf(value) !== Object.prototype) return value;
   const given = Object.getOwnPropertyDescriptors(value) as Record<string, PropertyDescriptor>;
@@ -117,6 +127,10 @@ function told(kind: Kind, value: unknown, call: string, place: Place, late?: Lat
   }
   return Object.create(Object.prototype, given);
 }
+
+/** A function, also where something else may be given for it. */
+const isCallback = (kind: Kind): boolean =>
+  kind === "function" || (typeof kind === "object" && "either" in kind && kind.either.includes("function"));
 
 const isTold = (field: string): boolean => /^on[A-Z]/.test(field);
 
@@ -245,11 +259,14 @@ function problem(kind: Kind, value: unknown, place: Place): Problem | undefined 
   }
   if ("places" in kind) {
     if (Array.isArray(value)) return problem({ list: kind.places }, value, place);
-    return isArrayLike(value) ? undefined : mismatch(kind, value, place);
+    if (!isArrayLike(value)) return mismatch(kind, value, place);
+    // Of a typed array one says what all are.
+    const wrong = value.length > 0 && problem(kind.places, value[0], { ...place, path: `${place.path}[0]` });
+    return wrong ? { say: wrong.say } : undefined;
   }
   if ("fields" in kind) return problemOfFields(kind, value, place);
   if ("record" in kind) {
-    if (!isPlain(value)) return mismatch(kind, value, place);
+    if (!isRecord(value)) return mismatch(kind, value, place);
     const entries = Object.entries(value);
     return first(
       entries.map(
@@ -286,14 +303,14 @@ function isOf(kind: Kind & object, value: unknown): boolean {
       typeof (value as Record<symbol, unknown> | null)?.[Symbol[kind.iterable]] === "function"
     );
   if (!("instance" in kind)) return true;
-  return isInstance(kind.instance, value);
+  return isInstance(kind.instance, value) && !isDetached(value);
 }
 
 /** What has places and is neither a list nor a typed array: a function's `arguments`, or what counts its own. */
 const isArrayLike = (value: unknown): value is ArrayLike<unknown> =>
   typeof value === "object" && value !== null && Number.isSafeInteger((value as { length?: unknown }).length);
 
-const isPlain = (value: unknown): value is Record<string, unknown> =>
+const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | undefined {
@@ -303,7 +320,8 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
   const asksNothing = closed || optionalsOf(kind).length === Object.keys(fields).length;
   if (asksNothing && (typeof value === "function" || isPlatforms(value as object))) return mismatch(kind, value, place);
   const given = value as Record<string, unknown>;
-  const isOwn = Object.getPrototypeOf(given) === Object.prototype;
+  const isOwn = isPlain(given);
+  if (closed && !isOwn) return { say: () => `${place.path} must be ${plainWords(given)}` };
   if (isOwn) {
     const known = namesOf(kind);
     // Leases are given thousands of these a second.

@@ -32,7 +32,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, requireFlags, requireObject, shown, shownEnd, telling, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireOptions, shown, shownEnd, telling, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { waysBeside } from "./methods/beside.ts";
@@ -130,14 +130,17 @@ export function decode(opened: DecodingModel, prompt: Prompt, options: DecodeOpt
   });
 }
 
+/** Options of a request, for who gave something else. */
+export const requestExample = "{ maxTokens: 2 }";
+
 const requestNames = Object.keys(requestOptions.shape);
 
 /** What options ask for, with everything filled in. Errors: `bad_option` for what this model cannot honour or nobody knows. */
 export function readRequest(model: DecodingModel, options: DecodeOptions, call: string) {
-  requireObject(options, call, "options");
+  requireOptions(options, call, "options", requestExample);
   const { method: choice, shapers = [], signal, stop, ...request } = options;
   requireSignal(signal);
-  const chosen = resolveMethod(choice);
+  const chosen = resolveMethod(choice, call);
   const method = chosen?.method ?? findMethod(usualMethod(model, request.temperature));
   const settings = parseOptions(
     requestOptions,
@@ -248,9 +251,10 @@ function shaperOf(choice: ShaperChoice): MakeShaper {
 function chosenShaper(choice: string | object): { kind: ShaperKind; given: object } {
   if (typeof choice === "string") return { kind: findShaper(choice), given: {} };
   if ("shaper" in choice) {
+    requireOptions(choice, "shapers", "a shaper", "{ shaper, options }");
     const { shaper, options = {}, ...others } = choice as { shaper: unknown; options?: object };
     requireNothingElse(others, "shapers", ["shaper", "options"]);
-    requireObject(options, "shapers", "options");
+    requireOptions(options, "shapers");
     return { kind: ownShaper(shaper), given: options };
   }
   if (Object.values(choice).some((field) => typeof field === "function")) {
@@ -262,6 +266,7 @@ function chosenShaper(choice: string | object): { kind: ShaperKind; given: objec
     "bad_option",
     () => `a shaper has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
   );
+  requireOptions(choice, "shapers", "a shaper", '{ name: "dola" }');
   return { kind: findShaper(name), given };
 }
 
@@ -275,7 +280,7 @@ export async function generate(model: DecodingModel, prompt: Prompt, options?: D
   return decode(model, prompt, options).final;
 }
 
-function resolveMethod(choice: unknown): { method: Method; options: object } | undefined {
+function resolveMethod(choice: unknown, call: string): { method: Method; options: object } | undefined {
   if (choice === undefined) return undefined;
   if (typeof choice === "string") return { method: findMethod(choice), options: {} };
   ensure(
@@ -285,9 +290,10 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
   );
   if ("decode" in choice) return { method: ownMethod(choice), options: {} };
   if ("method" in choice) {
+    requireOptions(choice, call, "method", "{ method, options }");
     const { method, options = {}, ...others } = choice as { method: Method; options?: object };
     requireNothingElse(others, "method", ["method", "options"]);
-    requireObject(options, "method", "options");
+    requireOptions(options, "method");
     return { method: ownMethod(method), options };
   }
   const { name, ...options } = choice as { name?: unknown };
@@ -296,6 +302,7 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
     "bad_option",
     `method has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
   );
+  requireOptions(choice, call, "method", '{ name: "dyspec", draft: "pylos" }');
   return { method: findMethod(name), options };
 }
 
@@ -330,13 +337,13 @@ export interface ScoreOptions {
  * scored in windows that overlap by half. Errors: `bad_option`, `aborted`.
  */
 export async function score(model: DecodingModel, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
-  requireObject(options, "score", "options");
+  requireOptions(options, "score");
   const { top = 0, signal, ...others } = options;
   requireNothingElse(others, "score", ["top", "signal"], scoreWays);
   requireSignal(signal);
   requireWhole({ "score: top": top }, 0, 100);
   if (model.capabilities.has("remote")) return scoreRemotely(forRequest(model), text, { top, signal });
-  return scoreTokens(model, promptTokens(model, text), { top, signal });
+  return scoreTokens(model, promptTokens(model, text, givenTo("score")), { top, signal });
 }
 
 /** How continuations are scored. */
@@ -354,7 +361,7 @@ export async function continuations(
   given: Continuations,
   options: ContinuationScoring = {},
 ): Promise<ScoredContinuations> {
-  requireObject(options, "continuations", "options");
+  requireOptions(options, "continuations");
   const { shapers = [], normalise, masked, signal, ...others } = options;
   requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
   requireSignal(signal);
@@ -364,7 +371,7 @@ export async function continuations(
     "bad_option",
     () => `continuations: masked must be a number, not ${shown(masked)}`,
   );
-  requireObject(given, "continuations", "the first argument");
+  requireOptions(given, "continuations", "the first argument", "{ context: [1], options: [[2], [3]] }");
   const { context, options: lists, ...besides } = given;
   requireNothingElse(besides, "continuations", ["context", "options"]);
   requireTokens(model, context, "context");
@@ -382,7 +389,7 @@ function requireTokens(model: DecodingModel, tokens: unknown, field: string): vo
     () => `continuations: ${field} must be a list of token ids, not ${shown(tokens)}; tokenizer.encode makes them`,
   );
   ensure(tokens.length > 0, "bad_option", `continuations: ${field} is empty: it needs a token at least`);
-  promptTokens(model, tokens);
+  promptTokens(model, tokens as Text, { call: "continuations", whole: field, place: field });
 }
 
 /** How a text is embedded. */
@@ -397,12 +404,12 @@ export async function embed(
   text: Text,
   options: EmbedOptions = {},
 ): Promise<Float32Array<ArrayBuffer>> {
-  requireObject(options, "embed", "options");
+  requireOptions(options, "embed");
   const { signal, ...others } = options;
   requireNothingElse(others, "embed", ["signal"], embedWays);
   requireSignal(signal);
   if (model.capabilities.has("remote")) return embedRemotely(model, text, { signal });
-  const tokens = promptTokens(model, text);
+  const tokens = promptTokens(model, text, givenTo("embed"));
   const sites = leaseSites(model.sites(), ["final"], []);
   let sum = new Float64Array(0);
   for await (const { values } of traceTokens(model.forest, tokens, sites, { taps: ["final"], signal }, "embed")) {
@@ -414,32 +421,52 @@ export async function embed(
   return Float32Array.from(sum, (value) => value / norm);
 }
 
+/** What is given to a call as a text, in the words of its messages. */
+interface Given {
+  /** Default: none is named. */
+  readonly call?: string;
+  readonly whole: string;
+  readonly place: string;
+}
+
+const asPrompt: Given = { whole: "the prompt", place: "prompt" };
+
+/** The first argument of a call that reads a text and goes on with none. */
+export const givenTo = (call: string): Given => ({ call, whole: "the text", place: "text" });
+
+const named = ({ call }: Given, name: string): string => (call === undefined ? name : `${call}: ${name}`);
+
 /**
- * Rows of a prompt, of a `whole` one however long it is. A canvas may be filled without one. Errors: `bad_option` for what is no prompt, an
+ * Rows of a prompt; `whole`: however long it is. A canvas may be filled without one. Errors: `bad_option` for what is no prompt, an
  * empty one, an unknown token or a vector of another width; `context_full` for a text that is much too long.
  */
-function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): readonly (number | VectorRow)[] {
+function promptRows(
+  model: PromptReader,
+  prompt: RowsPrompt,
+  given: Given = asPrompt,
+  whole = false,
+): readonly (number | VectorRow)[] {
   ensure(
     typeof prompt === "string" || Array.isArray(prompt),
     "bad_option",
     () =>
-      `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : templateHint(prompt)}`,
+      `${named(given, given.whole)} must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : templateHint(prompt)}`,
   );
-  ensure(prompt.length > 0 || isCanvas(model), "bad_option", "the prompt is empty");
+  ensure(prompt.length > 0 || isCanvas(model), "bad_option", () => `${named(given, given.whole)} is empty`);
   // An engine behind a network knows its own context.
   const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
-  if (typeof prompt === "string") return textTokens(model, prompt, most);
+  if (typeof prompt === "string") return textTokens(model, prompt, most, given);
   if (prompt.length === 0) return [];
-  requireImages(prompt);
+  requireImages(prompt, given);
   const [first] = prompt;
   if (typeof first === "object" && !isRowLike(first)) return chatTokens(model, prompt as readonly ChatMessage[], most);
   const rows = prompt as readonly (number | VectorRow)[];
   requireAtMost(rows.length, most ?? Infinity);
   const placeholder = model.config.vision?.imageToken;
   ensure(placeholder === undefined || !rows.includes(placeholder), "bad_option", () => {
-    return `prompt: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
+    return `${named(given, given.place)}: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
   });
-  for (const [i, row] of rows.entries()) requireRow(model, row, i);
+  for (const [i, row] of rows.entries()) requireRow(model, row, `${named(given, given.place)}[${i}]`);
   return rows;
 }
 
@@ -448,12 +475,12 @@ const templateHint = (prompt: unknown): string =>
   (isObject(prompt) ? meantField(prompt, templateFields) : undefined) ?? "";
 
 /** Among pieces of a prompt, one whose picture is misspelt. Errors: `bad_option`. */
-function requireImages(pieces: readonly unknown[]): void {
+function requireImages(pieces: readonly unknown[], given: Given): void {
   for (const [i, piece] of pieces.entries()) {
     if (!isObject(piece) || "role" in piece) continue;
     const field = Object.keys(piece).find((one) => meantBy(one, ["image", "role", "content"]) === "image");
     ensure(field === undefined, "bad_option", () => {
-      return `prompt[${i}]: image is missing; did you mean "image" for ${shown(field)}?`;
+      return `${named(given, given.place)}[${i}]: image is missing; did you mean "image" for ${shown(field)}?`;
     });
   }
 }
@@ -474,40 +501,36 @@ function listHint(row: unknown): string {
 function requireRow(
   { config: { vocabularySize, hiddenSize } }: PromptReader,
   row: number | VectorRow,
-  index: number,
+  place: string,
 ): void {
   if (typeof row !== "object" || row === null || Array.isArray(row)) {
     const known = typeof row === "number" && Number.isInteger(row) && row >= 0 && row < vocabularySize;
     ensure(known, "bad_option", () => {
       const other = listHint(row);
-      return `prompt[${index}]: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})${other}`;
+      return `${place}: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})${other}`;
     });
     return;
   }
-  ensure(
-    !("role" in row),
-    "bad_option",
-    `prompt[${index}]: a chat message stands among token ids: give messages alone`,
-  );
+  ensure(!("role" in row), "bad_option", `${place}: a chat message stands among token ids: give messages alone`);
   const missing = rowFields.find((field) => !Object.hasOwn(row, field));
   ensure(missing === undefined, "bad_option", () => {
     const meant = meantField(row, [missing!]) ?? ": a row is a token id, or a vector { id, values }";
-    return `prompt[${index}]: ${missing} is missing${meant}`;
+    return `${place}: ${missing} is missing${meant}`;
   });
   const { id, values, ...others } = row;
-  requireNothingElse(others, `prompt[${index}]`, rowFields);
-  ensure(typeof id === "string", "bad_option", `prompt[${index}]: id must be a text, not ${shown(id)}`);
+  requireNothingElse(others, place, rowFields);
+  ensure(typeof id === "string", "bad_option", `${place}: id must be a text, not ${shown(id)}`);
   ensure(
     isInstance("Float32Array", values),
     "bad_option",
-    () => `prompt[${index}]: values must be a Float32Array, not ${shown(values)}`,
+    () => `${place}: values must be a Float32Array, not ${shown(values)}`,
   );
   ensure(
     values.length === hiddenSize,
     "bad_option",
-    `prompt: the vector ${id} has ${values.length} numbers, not ${hiddenSize}`,
+    `${place}: the vector ${id} has ${values.length} numbers, not ${hiddenSize}`,
   );
-  ensure(values.every(Number.isFinite), "bad_option", `prompt: the vector ${id} has values that are not finite`);
+  ensure(values.every(Number.isFinite), "bad_option", `${place}: the vector ${id} has values that are not finite`);
 }
 
 /** Errors: what `decode` says of messages at once, as the model's template and its eyes take them. */
@@ -520,14 +543,16 @@ export function requireAnswerable(model: DecodingModel, messages: readonly ChatM
 export const decodedRows = (model: PromptReader, prompt: string | readonly number[]): readonly (number | VectorRow)[] =>
   promptRows(model, prompt);
 
-/** Ids of a text of any length. Errors: as of a prompt; `unavailable` without a tokenizer or template. */
-export function promptTokens(model: DecodingModel, text: Text): readonly number[] {
-  const rows = promptRows(model, text, true);
-  ensure(
-    rows.every((row) => typeof row === "number"),
-    "bad_option",
-    "a vector stands for no token: only tokens can be scored and traced",
-  );
+/** Ids of a text of any length. Errors: as of a prompt, and for pictures; `unavailable` without a tokenizer or template. */
+export function promptTokens(model: DecodingModel, text: Text, given: Given): readonly number[] {
+  ensure(!isPicturePrompt(text) && !hasPictures(text), "bad_option", () => {
+    return `${named(given, given.whole)} has a picture: ${given.call} takes texts, ids and messages of texts alone; decode, generate and chat take pictures, of models that see`;
+  });
+  const rows = promptRows(model, text, given, true);
+  const vector = rows.findIndex((row) => typeof row !== "number");
+  ensure(vector < 0, "bad_option", () => {
+    return `${named(given, given.place)}[${vector}]: a vector stands for no token: only tokens can be scored and traced`;
+  });
   return rows as readonly number[];
 }
 
@@ -535,29 +560,29 @@ function textTokens(
   { tokenizer, name, capabilities }: PromptReader,
   prompt: string,
   most: number | undefined,
+  given: Given,
 ): readonly number[] {
   ensure(tokenizer, "unavailable", () => {
     const takesIds = capabilities.has("forest") || capabilities.has("canvas");
-    const instead = takesIds ? ": give the prompt as token ids" : `; what it has: ${[...capabilities].join(", ")}`;
+    const instead = takesIds ? `: give ${given.whole} as token ids` : `; what it has: ${[...capabilities].join(", ")}`;
     return `the model ${name} has no tokenizer${instead}`;
   });
-  requireNotRendered(tokenizer, prompt);
+  requireNotRendered(tokenizer, prompt, given);
   return tokenizer.encode(prompt, { most });
 }
 
 /** A rendered template begins with a special token's text, maybe behind a blank, which would be cut into plain characters. Errors: `bad_option`. */
-function requireNotRendered(tokenizer: Tokenizer, prompt: string): void {
-  const instead =
-    "which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)";
+function requireNotRendered(tokenizer: Tokenizer, prompt: string, given: Given): void {
+  const instead = `which would be read as plain characters: give the messages themselves to ${given.call ?? "decode"}, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`;
   const start = prompt.trimStart();
   for (const text of tokenizer.specialTokens?.keys() ?? [])
     ensure(text.trim() === "" || !(prompt.startsWith(text) || start.startsWith(text)), "bad_option", () => {
-      return `the prompt begins with the text of the special token ${text}, ${instead}`;
+      return `${named(given, given.whole)} begins with the text of the special token ${text}, ${instead}`;
     });
   // Behind other words a token's text may be meant as such: how a whole conversation begins is not.
   const opening = openingsOf(tokenizer).find((text) => prompt.includes(text));
   ensure(opening === undefined, "bad_option", () => {
-    return `behind ${shownEnd(prompt.slice(0, prompt.indexOf(opening!)))} the prompt has messages that a chat template wrote, with special tokens (${shown(opening)}), ${instead}`;
+    return `${named(given, `behind ${shownEnd(prompt.slice(0, prompt.indexOf(opening!)))} ${given.whole}`)} has messages that a chat template wrote, with special tokens (${shown(opening)}), ${instead}`;
   });
 }
 

@@ -3,15 +3,24 @@
  * opened again.
  */
 import { z } from "zod";
-import { type DecodeOptions, decode, readRequest, requireAnswerable, requireMessages, requirePath } from "./calls.ts";
+import {
+  type DecodeOptions,
+  decode,
+  readRequest,
+  requestExample,
+  requireAnswerable,
+  requireMessages,
+  requirePath,
+} from "./calls.ts";
 import { describedRun, describing } from "./described.ts";
 import type { DecodingModel } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
-import { ensure, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireOptions, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkJson, parseJsonObject } from "./json.ts";
 import { chatWays, requireNothingElse } from "./names.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
+import { tellingReads } from "./reads.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { givenFields } from "./values.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
@@ -77,8 +86,8 @@ const largestFile = 2 ** 26;
 
 /** Errors: `bad_option`; `unavailable` for a model without a chat template. */
 export function createChat(model: DecodingModel, options: ChatSessionOptions = {}): ChatSession {
-  requireObject(options, "chat", "options");
-  const { system, messages = [], defaults = {}, transcript = false, ...others } = options;
+  requireOptions(options, "chat", "options", '{ system: "…" }');
+  const { system, messages = [], defaults: given = {}, transcript = false, ...others } = options;
   requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"], chatWays);
   ensure(
     system === undefined || typeof system === "string",
@@ -90,7 +99,8 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
   ensure(system === undefined || messages[0]?.role !== "system", "bad_option", () => {
     return "chat: messages begin with a system message, and system gives another: leave one of them out";
   });
-  readRequest(model, defaults, "chat defaults");
+  readRequest(model, given, "chat defaults");
+  const defaults = { ...given }; // as they are now, whatever becomes of them
   const templated = model.tokenizer?.encodeChat !== undefined;
   ensure(
     templated || (transcript && model.tokenizer),
@@ -169,28 +179,28 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     get messages() {
       return history.map((message) => ({ ...message }));
     },
-    send(said, given = {}) {
-      requireObject(given, "send", "options");
+    send: tellingReads("send", ["said", "options"], (said, given = {}) => {
+      requireOptions(given, "send", "options", requestExample);
       const message = messageSaid(said);
       ensure(message, "bad_option", () => {
         return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
       });
       requireRest();
       return ask(given, () => history.push(message));
-    },
+    }),
     undo() {
       requireRest();
       const at = lastOfUser();
       if (at >= 0) history.splice(at);
       return at >= 0;
     },
-    retry(given = {}) {
-      requireObject(given, "retry", "options");
+    retry: tellingReads("retry", ["options"], (given = {}) => {
+      requireOptions(given, "retry", "options", requestExample);
       const at = lastOfUser();
       ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");
       requireRest();
       return ask(given, () => history.splice(at + 1));
-    },
+    }),
     branch() {
       requireRest();
       return createChat(model, { messages: history, defaults, transcript });

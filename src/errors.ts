@@ -1,4 +1,4 @@
-import { isInstance, isPlatforms } from "./values.ts";
+import { isDetached, isInstance, isPlain, isPlatforms } from "./values.ts";
 
 /**
  * The one error class. `code` is stable and meant for programs; the message is meant for people and says what is wrong,
@@ -56,6 +56,30 @@ export function requireObject(value: unknown, call: string, what: string): void 
   });
 }
 
+/** The same of options, whose fields are their own: what a class or another object lends them would be passed over. Errors: `bad_option`. */
+export function requireOptions(value: unknown, call: string, what = "options", example?: string): void {
+  requireObject(value, call, what);
+  ensure(
+    isPlain(value as object),
+    "bad_option",
+    () => `${call}: ${what} must be ${plainWords(value as object, example)}`,
+  );
+  const hidden = Object.getOwnPropertyNames(value).find(
+    (name) => !Object.prototype.propertyIsEnumerable.call(value, name),
+  );
+  ensure(hidden === undefined, "bad_option", () => {
+    return `${call}: ${hidden} of ${what} is not enumerable, and so is not read: write it out`;
+  });
+}
+
+/** What options must be, for who gave something else, and why. */
+export function plainWords(given: object, example?: string): string {
+  const { constructor: made } = given;
+  const isClass = typeof made === "function" && made !== Object && made.name !== "";
+  const lent = isClass ? `an object of the class ${made.name}` : "what an object takes from another";
+  return `a plain object${example ? `, such as ${example}` : ""}; ${lent} is not read as options: write it out`;
+}
+
 /** The same of what is true, false or left out: a text such as "no" would count as true. Errors: `bad_option` naming the first that is none of these. */
 export function requireFlags(flags: Readonly<Record<string, unknown>>, call: string): void {
   for (const [name, flag] of Object.entries(flags))
@@ -69,20 +93,32 @@ export function requireFunction(value: unknown, call: string, what: string): voi
   ensure(typeof value === "function", "bad_option", () => `${call}: ${what} must be a function, not ${shown(value)}`);
 }
 
-/** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
+/** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests and whatever it does when it is read. */
 export function shown(value: unknown): string {
+  try {
+    return shownAs(value);
+  } catch {
+    return unreadable;
+  }
+}
+
+const unreadable = "a value that cannot be read";
+
+function shownAs(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (isInstance<RegExp>("RegExp", value) || typeof value === "number") return String(value);
   if (typeof value === "bigint") return `${value}n`;
   if (isInstance<Promise<unknown>>("Promise", value)) return "a Promise that was not awaited";
   if (/Generator\]$/.test(Object.prototype.toString.call(value))) return "a generator";
+  if (isDetached(value)) return `${withArticle((value as object).constructor.name)} whose memory was transferred`;
   if (ArrayBuffer.isView(value))
     return `${withArticle(value.constructor.name)} of ${(value as Uint8Array).length ?? value.byteLength}`;
   let json: string;
   try {
     json = JSON.stringify(value, (_, inner) => (typeof inner === "bigint" ? `${inner}n` : inner)) ?? String(value);
-  } catch {
-    return "a value that nests too deeply to be shown";
+  } catch (error) {
+    const nests = error instanceof RangeError || /circular|cyclic/.test(reasonOf(error));
+    return nests ? "a value that nests too deeply to be shown" : unreadable;
   }
   // Of what has no fields to show, its class says more than two braces.
   const says = json !== "{}" && !(typeof value === "object" && json.startsWith('"'));

@@ -6,6 +6,7 @@ import { defineMethod } from "./engine/method.ts";
 import { shown, VentrisError } from "./errors.ts";
 import { findMethod } from "./methods/index.ts";
 import { engineModel, type Model, open } from "./open.ts";
+import { isSaid } from "./wrong.fixture.ts";
 
 let [writer, filler]: Model[] = [];
 beforeAll(async () => {
@@ -69,6 +70,17 @@ describe("a wrong call is a VentrisError", () => {
   test("of what a model keeps and writes", async () => {
     expect(await othersOf(writer, ["state", "writePart"])).toEqual([]);
   });
+});
+
+test("lengths of blanks that throw are told with their place", () => {
+  const boo = new Error("boo");
+  const template = {
+    fill: "The old king ___.",
+    get lengths(): number[] {
+      throw boo;
+    },
+  };
+  expect(() => filler.decode(template)).toThrow(isSaid("bad_option", /^decode: prompt\.lengths failed: boo$/, boo));
 });
 
 test("the right calls work, and who gets an object twice gets the same", async () => {

@@ -251,6 +251,15 @@ export function requireNothingElse(others: object, call: string, known: readonly
   });
 }
 
+/** The same of the fields of what is no options, by its place. Errors: `bad_option`. */
+export function requireFieldsAmong(value: object, place: string, known: readonly string[]): void {
+  const extra = Object.keys(value).find((field) => !known.includes(field));
+  const others = known.filter((field) => !Object.hasOwn(value, field));
+  ensure(extra === undefined, "bad_option", () => {
+    return `${place} has no field ${shown(extra)}${suggestion(extra!, others) || ` (known: ${known.join(", ")})`}`;
+  });
+}
+
 /** The same for methods, where others' names are those of an algorithm. */
 const algorithms = spread({
   "beamsearch beams": "beam",

@@ -10,6 +10,7 @@ import {
   type EmbedOptions,
   embed,
   generate,
+  givenTo,
   type Prompt,
   promptTokens,
   requirePath,
@@ -34,11 +35,11 @@ import type { Run, RunResult } from "./engine/run.ts";
 import type { ScoredText } from "./engine/score.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
 import { applyEdits } from "./engine/sites/ready.ts";
-import { leaseSites } from "./engine/sites/request.ts";
+import { leaseSites, requireTaps } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, lateFailures, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
+import { ensure, lateFailures, requireFlags, requireOptions, shown, telling, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
@@ -46,6 +47,7 @@ import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
 import { openWays, requireNothingElse, suggestion } from "./names.ts";
+import { tellingReads } from "./reads.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { fileFormat } from "./weights/index.ts";
@@ -164,8 +166,11 @@ const openOptions = z.strictObject({
 
 /** Errors: `bad_option` for what are no options of `open`, told of the call that they were given to. */
 export function requireOpenOptions(options: unknown, call: string): asserts options is OpenOptions {
-  requireObject(options, call, "options");
-  parseOptions(openOptions, options as never, call, { ways: openWays });
+  const read = (given: unknown): void => {
+    requireOptions(given, call);
+    parseOptions(openOptions, given as never, call, { ways: openWays });
+  };
+  tellingReads(call, ["options"], read)(options);
 }
 
 /**
@@ -174,10 +179,27 @@ export function requireOpenOptions(options: unknown, call: string): asserts opti
  * Errors: `unavailable` with the nearest name, and those of loading.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<Model> {
+  return tellingReads("open", ["reference", "options"], openFace)(reference, options);
+}
+
+/** Of the calls that a model has here, what their arguments are called. */
+const argumentNames: Readonly<Record<string, readonly string[]>> = {
+  decode: ["prompt", "options"],
+  generate: ["prompt", "options"],
+  score: ["text", "options"],
+  continuations: ["the first argument", "options"],
+  embed: ["text", "options"],
+  chat: ["options"],
+  trace: ["text", "options"],
+  writeTrace: ["path", "text", "options"],
+  forward: ["text", "options"],
+};
+
+async function openFace(reference: string, options: OpenOptions): Promise<Model> {
   requireReference(reference, "open");
   requireOpenOptions(options, "open");
   const model = await openModel(reference, options);
-  const face = {
+  const calls = {
     decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),
     generate: (prompt: Prompt, request?: DecodeOptions) => generate(model, prompt, request),
     score: (text: Text, scoring?: ScoreOptions) => score(model, text, scoring),
@@ -185,15 +207,22 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     embed: (text: Text, embedding?: EmbedOptions) => embed(model, text, embedding),
     chat: (session?: ChatSessionOptions) => createChat(model, session),
     trace: (text: string | readonly number[], tracing: TraceOptions) =>
-      trace(model, promptTokens(model, text), tracing),
+      trace(model, promptTokens(model, text, givenTo("trace")), tracing),
     async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
       requirePath(path, "writeTrace");
       checkTracing(tracing);
-      const tokens = promptTokens(model, text);
+      const tokens = promptTokens(model, text, givenTo("writeTrace"));
       await writeTrace(path, trace(model, tokens, tracing), tokens.length);
       return tokens.length;
     },
     forward: forwardOf(model),
+  } satisfies Partial<Model>;
+  const told = Object.entries(calls).map(([name, call]) => [
+    name,
+    tellingReads(name, argumentNames[name], call as (...given: unknown[]) => unknown),
+  ]);
+  const face = {
+    ...(Object.fromEntries(told) as typeof calls),
     ability: (name: Capability) => checkedAbility(name, model.ability(name)),
     [Symbol.asyncDispose]: model.close,
   } satisfies Partial<Model>;
@@ -298,15 +327,11 @@ function placeOf(reference: string, how: Resolving): ModelPlace {
 
 /** Errors: `bad_option`. */
 function checkTracing(options: TraceOptions): void {
-  requireObject(options, "trace", "options");
+  requireOptions(options, "trace");
   const { taps, edits: _, window: __, signal, ...others } = options;
   requireNothingElse(others, "trace", ["taps", "edits", "window", "signal"]);
   requireSignal(signal);
-  ensure(
-    Array.isArray(taps) && taps.every((tap) => typeof tap === "string"),
-    "bad_option",
-    `trace: taps must be a list of sites, not ${shown(taps)}`,
-  );
+  requireTaps(taps, "trace");
 }
 
 const logitsWords: readonly string[] = ["all", "last", "none"];
@@ -314,7 +339,7 @@ const sequenceOptions = ["mask", "positions", "past", "embeddings", "logits"] as
 
 /** Errors: `bad_option`. */
 function checkForward(given: unknown, options: ForwardOptions): void {
-  requireObject(options, "forward", "options");
+  requireOptions(options, "forward");
   const { taps, edits: _, keep, ...others } = options as ForwardOptions & Record<string, unknown>;
   ensure(
     Array.isArray(given) || (ArrayBuffer.isView(given) && !(given instanceof DataView)),
@@ -323,14 +348,10 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   );
   const single = typeof (given as readonly unknown[])[0] !== "object";
   requireFlags({ keep }, "forward");
-  ensure(
-    taps === undefined || (Array.isArray(taps) && taps.every((tap) => typeof tap === "string")),
-    "bad_option",
-    `forward: taps must be a list of sites, not ${shown(taps)}`,
-  );
+  if (taps !== undefined) requireTaps(taps, "forward");
   if (!single) requireNothingElse(others, "forward", ["taps", "edits", "keep"]);
   for (const one of single ? [{ tokens: given, ...others }] : (given as readonly unknown[])) {
-    requireObject(one, "forward", "a sequence");
+    requireOptions(one, "forward", "a sequence", "{ tokens: [1, 2] }");
     const { tokens, mask: _m, positions: _p, past: _k, embeddings: _e, logits, ...rest } = one as ForwardSequence;
     requireNothingElse(
       rest,
@@ -353,7 +374,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
 
 function forwardOf(model: DecodingModel): Model["forward"] {
   return (async (text: string | readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
-    const given = typeof text === "string" ? promptTokens(model, text) : text;
+    const given = typeof text === "string" ? promptTokens(model, text, givenTo("forward")) : text;
     checkForward(given, options);
     const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;
     const single = typeof given[0] !== "object";

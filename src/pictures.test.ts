@@ -46,6 +46,8 @@ test("a path, bytes, a data URL and parts of a message are the same picture, who
   ];
   expect(await said(message({ type: "image", image: file }))).toEqual(wanted);
   expect(await said(message({ type: "image_url", image_url: { url: dataUrl() } }))).toEqual(wanted);
+  const asClients = { url: dataUrl(), detail: "low" };
+  expect(await said(message({ type: "image_url", image_url: asClients }))).toEqual(wanted);
 
   const { encode, encodeChat } = model.tokenizer!;
   const rows = await model
@@ -105,6 +107,31 @@ describe("refused by name:", () => {
       /0 x 2 pixels is not possible/,
     ],
     ["something else", () => [{ image: 7 as never }, "x"], /prompt\[0\]: image must be a path, a data URL/],
+    [
+      "a URL object",
+      () => [{ image: new URL("file:///x.png") as never }, "x"],
+      /not a URL: fileURLToPath gives its path$/,
+    ],
+    [
+      "a Blob",
+      () => [{ image: new Blob([]) as never }, "x"],
+      /not a Blob: new Uint8Array\(await blob\.arrayBuffer\(\)\)/,
+    ],
+    [
+      "a promise",
+      () => [{ image: Promise.resolve() as never }, "x"],
+      /not a Promise that was not awaited: await it first$/,
+    ],
+    [
+      "pixels by another name",
+      () => [{ image: { width: 1, height: 1, pixel: [] } as never }, "x"],
+      /did you mean "pixels"/,
+    ],
+    [
+      "a field beside a picture",
+      () => [{ image: file, detial: "low" } as never, "x"],
+      /^prompt\[0\] has no field "detial" \(known: image\)$/,
+    ],
     [
       "ids beside a picture",
       () => [{ image: file }, 7 as never],

@@ -10,8 +10,10 @@ import type { Vision } from "./engine/vision.ts";
 import { ensure, plural, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkPicture, decodePicture, mostPictureBytes, type Picture, pictureHeader } from "./images/index.ts";
+import { meantField, requireFieldsAmong } from "./names.ts";
 import { muchTooLong } from "./text/most.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
+import { isInstance, isPlatforms } from "./values.ts";
 
 /** A file's path or a data URL, the bytes of a file (PNG, JPEG, WebP, GIF), or pixels. */
 export type ImageSource = string | Uint8Array | Picture;
@@ -47,8 +49,11 @@ export const hasPictures = (messages: unknown): messages is readonly ChatMessage
 
 /** What a part of a message holds: `{ type: "image", image }`, or OpenAI's `{ type: "image_url", image_url: { url } }`, a data URL. */
 function sourceOf(part: ContentPart, where: string): ImageSource {
+  requireFieldsAmong(part, where, ["type", part.type]);
   if (part.type === "image") return part.image as ImageSource;
   const given = part.image_url;
+  // How closely OpenAI's models look is theirs alone: here a picture is seen as it is, whatever clients write.
+  if (isObject(given)) requireFieldsAmong(given, `${where}.image_url`, ["url", "detail"]);
   const url = isObject(given) ? given.url : given;
   ensure(
     typeof url === "string",
@@ -116,10 +121,11 @@ export function messageOf(prompt: PicturePrompt): ChatMessage {
     ensure(isPiece(piece), "bad_option", () => {
       return `prompt[${i}]: beside pictures there are texts, not ${shown(piece)}; for rows of ids and vectors use model.ability("vision")`;
     });
-  const content = prompt.map(
-    (piece): ContentPart =>
-      typeof piece === "string" ? { type: "text", text: piece } : { type: "image", image: piece.image },
-  );
+  const content = prompt.map((piece, i): ContentPart => {
+    if (typeof piece === "string") return { type: "text", text: piece };
+    requireFieldsAmong(piece, `prompt[${i}]`, ["image"]);
+    return { type: "image", image: piece.image };
+  });
   return { role: "user", content };
 }
 
@@ -151,14 +157,23 @@ function checkSource(source: ImageSource, where: string): void {
     return;
   }
   if (source instanceof Uint8Array) return;
-  ensure(
-    isObject(source),
-    "bad_option",
-    () =>
-      `${where}: image must be a path, a data URL, bytes of a file or { width, height, pixels }, not ${shown(source)}`,
-  );
+  const isPicture = isObject(source) && pictureFields.every((field) => field in source);
+  ensure(isPicture && !isPlatforms(source), "bad_option", () => {
+    const instead = Object.keys(insteadOf).find((name) => isObject(source) && isInstance(name, source));
+    const hint = instead ? `: ${insteadOf[instead]}` : (isObject(source) && meantField(source, pictureFields)) || "";
+    return `${where}: image must be a path, a data URL, bytes of a file or { width, height, pixels }, not ${shown(source)}${hint}`;
+  });
   checkPicture(source);
 }
+
+const pictureFields = ["width", "height", "pixels"];
+
+/** How what holds a picture otherwise is given. */
+const insteadOf: Readonly<Record<string, string>> = {
+  URL: "fileURLToPath gives its path",
+  Blob: "new Uint8Array(await blob.arrayBuffer()) has its bytes",
+  Promise: "await it first",
+};
 
 async function readPicture(source: ImageSource, where: string): Promise<Picture> {
   if (source instanceof Uint8Array) return decodePicture(source, where);

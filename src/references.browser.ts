@@ -5,6 +5,7 @@ import { isAddress } from "./browser/web.ts";
 import { ensure, VentrisError } from "./errors.ts";
 import { folderOf, nameOf, within } from "./files.ts";
 import { didYouMean } from "./names.ts";
+import { tellingReads } from "./reads.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
 import { isWeightFile } from "./weights/open.ts";
@@ -32,7 +33,7 @@ export async function shippedModels(): Promise<string[]> {
  */
 export async function resolveModel(reference: string, given: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
-  const options = readResolving(given);
+  const options = tellingReads("resolveModel", ["options"], readResolving)(given);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   if (isOfHub(reference)) return fromHub(reference, options);
   const named = /^[\w-][\w.-]*$/.test(reference);

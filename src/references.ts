@@ -4,6 +4,7 @@ import { ensure, VentrisError } from "./errors.ts";
 import { exists, folderOf, nameOf, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { hint, meantBy } from "./names.ts";
+import { tellingReads } from "./reads.ts";
 import { modelsFolder } from "./shipped.ts";
 import { fromHub, isOfHub, type Resolving, readResolving, requireReference } from "./weights/references.ts";
 
@@ -29,7 +30,7 @@ async function nearestPath(reference: string): Promise<string | undefined> {
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
 export async function resolveModel(reference: string, given: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
-  const options = readResolving(given);
+  const options = tellingReads("resolveModel", ["options"], readResolving)(given);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);

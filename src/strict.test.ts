@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { readBy, strictly } from "./strict.ts";
+import { isSaid } from "./wrong.fixture.ts";
 
 const codesOf = (schema: z.ZodType, value: unknown): string[] => {
   const { success, error } = strictly(schema).safeParse(value);
@@ -73,12 +74,12 @@ describe("schemas of others, made strict", () => {
     const own = strictly(z.object({ at: schema }));
     for (const at of ["x", ["x"], { x: 1 }, undefined]) {
       try {
-        expect(readBy(own, { at }, "own options").issues).toBeDefined();
+        expect(readBy(own, { at }, "own").issues).toBeDefined();
       } catch (error) {
         expect(error).toMatchObject({ code: "bad_option", message: expect.stringContaining("write it without async") });
       }
     }
-    expect(() => readBy(own, { at: "x" }, "own options")).toThrow(/asynchronous/);
+    expect(() => readBy(own, { at: "x" }, "own")).toThrow(/asynchronous/);
     await new Promise((resolve) => setTimeout(resolve, 0)); // one that nobody heard would fail the test
   });
 
@@ -89,5 +90,74 @@ describe("schemas of others, made strict", () => {
     expect([own.parse({}), own.parse({})]).toEqual([{ at: 1 }, { at: 2 }]);
     expect(own.safeParse({}).error!.issues[0].message).toBe("not three");
     expect(own.meta()?.title).toBe("a count");
+  });
+
+  const boo = new Error("boo");
+  const fail = (): never => {
+    throw boo;
+  };
+  it.each<[string, z.ZodType, unknown, RegExp]>([
+    [
+      "a getter",
+      z.any(),
+      Object.defineProperty({}, "x", { enumerable: true, get: fail }),
+      /^mine options: at\.x failed: boo$/,
+    ],
+    ["a refinement", z.number().refine(fail), 1, /^mine options: at failed: boo$/],
+    ["a transformation", z.number().transform(fail), 1, /^mine options: at failed: boo$/],
+  ])("names the option, and no schema, where %s throws", (_, schema, at, message) => {
+    const read = z.object({ at: z.union([point, schema]).or(schema) });
+    expect(() => readBy(read, { at }, "mine")).toThrow(isSaid("bad_option", message, boo));
+  });
+
+  it("says of a check of the whole that it failed", () => {
+    expect(() => readBy(z.object({}).refine(fail), {}, "mine")).toThrow(
+      isSaid("bad_option", /^mine options failed: boo$/, boo),
+    );
+  });
+
+  class Point {
+    x = 1;
+  }
+  it.each<[string, z.ZodType, unknown, RegExp]>([
+    [
+      "options",
+      z.object({ x: z.number() }),
+      new Point(),
+      /^mine: options must be a plain object; an object of the class P/,
+    ],
+    ["one of them", z.object({ at: point }), { at: new Point() }, /^mine: at must be a plain object/],
+    [
+      "one that may be left out",
+      z.object({ at: point.optional() }),
+      { at: Object.create({ x: 1 }) },
+      /^mine: at must be a pl/,
+    ],
+    [
+      "one in a list",
+      z.object({ all: z.array(point) }),
+      { all: [{ x: 1 }, new Point()] },
+      /^mine: all\[1\] must be a plain/,
+    ],
+    [
+      "one of several kinds",
+      z.object({ at: z.union([z.string(), point]) }),
+      { at: new Point() },
+      /^mine: at must be a plain/,
+    ],
+    ["one by its name", z.record(z.string(), point), { a: new Point() }, /^mine: a must be a plain object/],
+    [
+      "one that is made into something",
+      z.object({ at: point.transform(({ x }) => x) }),
+      { at: new Point() },
+      /^mine: at/,
+    ],
+  ])("refuses what is no plain object: %s", (_, schema, given, message) => {
+    expect(() => readBy(schema, given, "mine")).toThrow(isSaid("bad_option", message));
+  });
+
+  it("leaves what may be of a caller's own class", () => {
+    for (const schema of [z.any(), z.instanceof(Point), z.custom<Point>(() => true), point.or(z.instanceof(Point))])
+      expect(readBy(z.object({ at: schema }), { at: new Point() }, "mine").issues).toBeUndefined();
   });
 });

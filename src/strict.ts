@@ -3,7 +3,9 @@
  * what asynchronous functions in them promise nobody waits, and one that failed would end the process.
  */
 import { z } from "zod";
-import { ensure, failureOf, leaveUnheard } from "./errors.ts";
+import { ensure, failureOf, leaveUnheard, requireOptions, VentrisError } from "./errors.ts";
+import { unwrapped } from "./forms.ts";
+import { placeThatThrows } from "./reads.ts";
 
 type Definition = {
   readonly type: string;
@@ -127,21 +129,96 @@ function shapeOf(shape: Readonly<Record<string, z.ZodType>>, of: (one: unknown) 
   return own;
 }
 
-/** What a schema says of options. Errors: `bad_option` for what its own functions throw, and where they keep one waiting. */
+/**
+ * What a schema says of what a call is given. Errors: `bad_option` for objects in it that are not plain, for what reading them and the schema's own
+ * functions throw, naming the option, and where these keep one waiting.
+ */
 export function readBy<Schema extends z.ZodType>(
   schema: Schema,
-  options: unknown,
-  subject: string,
+  given: unknown,
+  call: string,
+  what = "options",
 ): { data: z.output<Schema>; issues?: undefined } | { issues: readonly z.core.$ZodIssue[] } {
   try {
-    const { data, error } = schema.safeParse(options, { reportInput: true });
+    requirePlain(schema, given, { call, what, path: "" });
+    const { data, error } = schema.safeParse(given, { reportInput: true });
     return error ? { issues: error.issues } : { data: data as z.output<Schema> }; // issues are worded when they are looked at
   } catch (cause) {
-    ensure(!(cause instanceof z.core.$ZodAsyncError || isAsynchronous(schema, options)), "bad_option", () => {
-      return `${subject}: its schema has an asynchronous function, and options are read at once: write it without async`;
+    if (cause instanceof VentrisError) throw cause;
+    ensure(!(cause instanceof z.core.$ZodAsyncError || isAsynchronous(schema, given)), "bad_option", () => {
+      return `${call} ${what}: its schema has an asynchronous function, and ${what} are read at once: write it without async`;
     });
-    throw failureOf(`${subject}: the schema`, cause);
+    const place = placeThatThrows(given, "", cause) || fieldThatThrows(schema, given);
+    throw failureOf(place ? `${call} ${what}: ${place}` : `${call} ${what}`, cause);
   }
+}
+
+interface Place {
+  readonly call: string;
+  readonly what: string;
+  readonly path: string;
+}
+
+/**
+ * To the schema library a promise, a map or an object of some class is an object, which options that all have defaults may be. What a program
+ * reads, and what may be of a caller's own class, is left. Errors: `bad_option`.
+ */
+function requirePlain(schema: z.ZodType, value: unknown, place: Place): void {
+  const base = unwrapped(schema);
+  if (!base || typeof value !== "object" || value === null) return;
+  const { shape, in: read, element, valueType, options = [] } = base._zod.def as unknown as Definition & Holding;
+  const { path } = place;
+  const fits = Array.isArray(value) ? ["array"] : ["object", "record"];
+  switch (base.type) {
+    case "pipe":
+      if (read) requirePlain(read, value, place);
+      return;
+    case "union": {
+      const kinds = options.map((one) => unwrapped(one)!);
+      if (!kinds.every(({ type }) => readWhole.has(type))) return;
+      const own = kinds.filter(({ type }) => fits.includes(type));
+      if (own.length === 1) requirePlain(own[0], value, place);
+      else if (own.length > 1 && !Array.isArray(value)) requireOptions(value, place.call, path || place.what);
+      return;
+    }
+    case "array":
+      if (Array.isArray(value))
+        for (const [i, item] of value.entries()) requirePlain(element!, item, { ...place, path: `${path}[${i}]` });
+      return;
+    case "object":
+    case "record": {
+      if (Array.isArray(value)) return;
+      requireOptions(value, place.call, path || place.what);
+      for (const [name, field] of Object.entries(value)) {
+        const inner = shape ? Object.hasOwn(shape, name) && shape[name] : valueType;
+        if (inner) requirePlain(inner, field, { ...place, path: path === "" ? name : `${path}.${name}` });
+      }
+    }
+  }
+}
+
+/** Where a definition holds others, beside its fields. */
+interface Holding {
+  readonly element?: z.ZodType;
+  readonly valueType?: z.ZodType;
+  readonly options?: readonly z.ZodType[];
+}
+
+/** Kinds of schemas that say all that a value may be. */
+const readWhole: ReadonlySet<string> = new Set(
+  "string number boolean bigint literal enum null undefined array object record".split(" "),
+);
+
+/** The option whose own schema throws; undefined where none does, or what is given is no object. */
+function fieldThatThrows(schema: z.ZodType, given: unknown): string | undefined {
+  const { shape } = schema._zod.def as unknown as Definition;
+  return Object.keys(shape ?? {}).find((name) => {
+    try {
+      return shape![name].safeParse((given as Record<string, unknown>)[name]).error?.issues === null; // looked at, they are worded
+    } catch {
+      return true;
+    }
+  });
 }
 
 /** Asked without the library's compiled parser, which takes a promise for a result and fails on it in words of its own. */

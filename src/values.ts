@@ -14,6 +14,29 @@ export function isInstance<T>(name: string, value: unknown): value is T {
 export const isPlatforms = (value: object): boolean =>
   !Object.hasOwn(value, Symbol.toStringTag) && Object.prototype.toString.call(value) !== "[object Object]";
 
+/** An object of nothing but what is written in it, of any realm: no class and no other object lends it fields, which calls that take its own would not see. */
+export function isPlain(value: object): boolean {
+  const lender = Object.getPrototypeOf(value);
+  if (lender === Object.prototype || lender === null) return true;
+  return Object.getPrototypeOf(lender) === null && Object.hasOwn(lender, "isPrototypeOf");
+}
+
+/** Whether a typed array's memory was given to somebody else, who has it now: it reads as an empty one, and cannot be looked at. */
+export function isDetached(value: unknown): boolean {
+  if (!ArrayBuffer.isView(value) || value.byteLength > 0) return false;
+  try {
+    return new Uint8Array(value.buffer) === undefined;
+  } catch {
+    return true;
+  }
+}
+
+/** A list whose entries are all such; of one that has gaps the language's own `every` looks at what is there alone. */
+export const isListOf = <T>(value: unknown, holds: (item: unknown) => item is T): value is T[] =>
+  Array.isArray(value) && Array.from(value).every(holds);
+
+export const isText = (value: unknown): value is string => typeof value === "string";
+
 /** The fields that are given: one that is `undefined` is as good as absent, and must not hide a default. */
 export const givenFields = <T extends object>(fields: T): T =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;

@@ -82,12 +82,31 @@ const values: unknown[] = [
   { ...constraint, start: { push: boo, complete: false, allowed: () => 7 } },
   { ...constraint, regex: "x" },
   { onProgress: boo, options: boo, texts: ["x"], size: 300 },
+  Object.assign([], { 1: 1 }),
+  Object.assign([], { 1: "x" }),
+  [Symbol("x")],
+  new BigInt64Array(2),
+  transferred(),
+  new URL("file:///x"),
+  new Proxy({}, { get: boo }),
+  new Proxy({}, { ownKeys: boo, getPrototypeOf: boo }),
+  Object.defineProperty({ width: 2 }, "path", { enumerable: true, get: boo }),
+  Object.create({ path: nowhere, width: 2 }),
 ];
+
+/** An array whose memory another has now. */
+function transferred(): Float32Array {
+  const values = new Float32Array(2);
+  structuredClone(values.buffer, { transfer: [values.buffer] });
+  return values;
+}
 
 /** What came of a call, of its promise, or of what it gives to iterate. */
 async function failureOf(call: Call, given: readonly unknown[]): Promise<unknown> {
   try {
-    const result = await call(...given);
+    const made = call(...given);
+    if (given.includes(made)) return undefined; // reading it may fail
+    const result = await made;
     if (typeof (result as AsyncIterator<unknown>)?.next === "function") await (result as AsyncIterator<unknown>).next();
     return undefined;
   } catch (error) {

@@ -77,6 +77,12 @@ test("a pointer network answers as its function does", async () => {
   ] as const;
   const pointer = opened.pointing.ability("pointing");
   expect(pointer.task).toBe("hull");
+  for (const options of [new Set(["beams"]), new Date(), Promise.resolve({ beams: 2 }), { beems: 2 }] as never[])
+    expect(() => pointer.point(points, options)).toThrow(
+      /^point(: options must be an object, not| options: there is no op)/,
+    );
+  const failing = Object.defineProperty({}, "beams", { enumerable: true, get: () => expect.fail("mine") });
+  expect(() => pointer.point(points, failing)).toThrow(/^point options: beams failed: mine$/);
   expect(pointer.point(points)).toEqual(point(await openPointing(places.pointing), points));
   expect(() => pointer.point(points.slice(0, 2))).toThrow(/3/);
   for (const [given, options, said] of [

@@ -1,6 +1,6 @@
 /** Texts as vectors: the mean of their final states, scaled to length 1. */
 import type { EmbeddingModelV3 } from "@ai-sdk/provider";
-import { ensure, requireObject, shown } from "../errors.ts";
+import { ensure, requireObject, requireOptions, shown } from "../errors.ts";
 import { requireNothingElse } from "../names.ts";
 import type { Model } from "../open.ts";
 
@@ -17,7 +17,7 @@ export const embeddingModel = (modelId: string, opened: () => Promise<Model>): E
       return `doEmbed takes { values }, a list of texts, not ${shown(values)}: embed and embedMany make one`;
     });
     const own = providerOptions?.ventris ?? {};
-    requireObject(own, "providerOptions", "ventris");
+    requireOptions(own, "providerOptions", "ventris");
     requireNothingElse(own, "embed", []);
     const model = await opened();
     const embeddings = await Promise.all(values.map(async (text) => Array.from(await model.embed(text, { signal }))));

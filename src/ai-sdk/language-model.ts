@@ -15,7 +15,7 @@ import type {
 import { type DecodeOptions, withoutLimit } from "../calls.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { FinishReason } from "../engine/trace.ts";
-import { ensure, requireObject, shown } from "../errors.ts";
+import { ensure, requireObject, requireOptions, shown } from "../errors.ts";
 import { suggestion } from "../names.ts";
 import type { Model } from "../open.ts";
 import { createCallReader, type Tool, type ToolCall, type ToolRules, toolConstraint } from "../tool-calls.ts";
@@ -81,7 +81,7 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
   const { providerOptions, abortSignal: signal, stopSequences, maxOutputTokens, responseFormat } = options;
   const warnings: SharedV3Warning[] = [];
   const own = providerOptions?.ventris ?? {};
-  requireObject(own, "providerOptions", "ventris");
+  requireOptions(own, "providerOptions", "ventris");
   const form = responseFormat?.type;
   ensure(form === undefined || form === "json" || form === "text", "bad_option", () => {
     return `responseFormat.type must be "text" or "json", not ${shown(form)}${typeof form === "string" ? suggestion(form, ["text", "json"]) : ""}`;

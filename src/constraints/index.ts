@@ -1,7 +1,7 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
-import { ensure, shown } from "../errors.ts";
+import { ensure, requireOptions, shown } from "../errors.ts";
 import { requireNothingElse, suggestion } from "../names.ts";
-import { givenFields, isInstance } from "../values.ts";
+import { givenFields, isInstance, isListOf, isPlain, isText } from "../values.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
@@ -75,9 +75,10 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
   choices: {
     options: [],
     make: ({ choices }: { choices: unknown }) => {
-      const texts = Array.isArray(choices) && choices.every((choice) => typeof choice === "string");
-      ensure(texts, "bad_option", () => `constraint: choices must be a list of texts, not ${shown(choices)}`);
-      return choicesConstraint(choices as string[]);
+      ensure(isListOf(choices, isText), "bad_option", () => {
+        return `constraint: choices must be a list of texts, not ${shown(choices)}`;
+      });
+      return choicesConstraint(choices);
     },
   },
   sqlSchema: { options: [], make: ({ sqlSchema }: { sqlSchema: SqlSchema }) => sqlConstraint(sqlSchema) },
@@ -100,9 +101,11 @@ function requireJson(root: unknown, name: string): void {
     ensure(depth < deepest, "bad_option", `constraint: ${name} is nested deeper than ${deepest}, or in itself`);
     ensure(++values <= mostValues, "bad_option", `constraint: ${name} has more than ${mostValues} values`);
     if (typeof value === "object" && value !== null) {
-      const prototype = Object.getPrototypeOf(value);
-      const plain = prototype === null || Object.getPrototypeOf(prototype) === null || Array.isArray(value);
-      ensure(plain, "bad_option", () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`);
+      ensure(
+        Array.isArray(value) || isPlain(value),
+        "bad_option",
+        () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`,
+      );
       for (const inner of Object.values(value)) walk(inner, depth + 1);
       return;
     }
@@ -164,6 +167,7 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   if (typeof choice === "function") return trusted(predicateConstraint(choice));
   const kind = kindNamed(choice);
   if (kind === "own") return guarded(choice as Constraint);
+  requireOptions(choice, "constraint", "what names one", '{ regex: "[0-9]{4}" }');
   const { options, make } = makers[kind];
   const others = Object.fromEntries(
     Object.entries(givenFields(choice)).filter(([name]) => name !== kind && !options.includes(name)),

@@ -249,8 +249,13 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     },
     release(nodes, { discard = false } = {}) {
       // Children before parents, so that a discarded branch goes as a whole.
-      const deepestFirst = [...nodes].sort((a, b) => b.depth - a.depth);
-      for (const node of deepestFirst) if (mine.has(node as Node)) drop(node as Node, discard);
+      const all = [...nodes];
+      for (const [i, node] of all.entries())
+        ensure(node instanceof Node, "bad_option", () => {
+          return `release: nodes[${i}] must be a node that extend or prefill gave, not ${shown(node)}`;
+        });
+      const deepestFirst = (all as Node[]).sort((a, b) => b.depth - a.depth);
+      for (const node of deepestFirst) if (mine.has(node)) drop(node, discard);
     },
     close() {
       if (!open) return;

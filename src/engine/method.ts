@@ -1,9 +1,10 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
 import { checked, type Kind } from "../arguments.ts";
-import { ensure, requireObject, shown, telling } from "../errors.ts";
+import { ensure, requireOptions, shown, telling } from "../errors.ts";
 import { folderOf } from "../files.ts";
 import { didYouMean, shownFields } from "../names.ts";
+import { tellingReads } from "../reads.ts";
 import { type Decoding, type DecodingParts, type Outcome, type RequestOptions, requestOptions } from "./decoding.ts";
 import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
@@ -136,12 +137,7 @@ export function requireMethod(value: unknown): asserts value is Method {
   ensure(name !== "", "bad_option", "method: name is empty: traces and messages name a method by it");
   const { defaults } = value as Method;
   if (defaults === undefined) return;
-  requireObject(defaults, `the method ${name}`, "defaults");
-  ensure(
-    !Array.isArray(defaults),
-    "bad_option",
-    `the method ${name}: defaults must be an object, not ${shown(defaults)}`,
-  );
+  requireOptions(defaults, `the method ${name}`, "defaults");
   parseOptions(requestOptions, defaults as z.input<typeof requestOptions>, `the method ${name}: defaults,`);
 }
 
@@ -190,7 +186,7 @@ const isSchema = (value: unknown): boolean => typeof value === "object" && value
 
 /** Keeps a method's option types while it is defined. Errors: `bad_option` for what is no method. */
 export function defineMethod<Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> {
-  requireMethod(method);
+  tellingReads("defineMethod", ["method"], (given: unknown) => requireMethod(given))(method);
   return method;
 }
 
@@ -299,6 +295,6 @@ const requireShaperFields = checked("shaper", (_: unknown): void => {}, [["shape
 
 /** Keeps a shaper's option types while it is defined. Errors: `bad_option` for what is no kind of shaper. */
 export function defineShaper<Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> {
-  requireShaperKind(kind);
+  tellingReads("defineShaper", ["kind"], (given: unknown) => requireShaperKind(given))(kind);
   return kind;
 }

@@ -7,7 +7,9 @@ import type { NamedMethod } from "../calls.ts";
 import { methodChoice } from "../calls.ts";
 import { openDraft } from "../methods/speculative/draft-model.ts";
 import { engineModel, type Model, open } from "../open.ts";
+import { shippedModels } from "../references.ts";
 import { modelsFolder, useModels } from "../shipped.ts";
+import { isSaid } from "../wrong.fixture.ts";
 import { findPart } from "./shipping.ts";
 
 const packaged = modelsFolder();
@@ -80,4 +82,17 @@ describe("what a model lacks, and which shipped model has it", () => {
       /another vocabulary than large .*; shipped models that can draft for it: malia, kydonia$/,
     );
   });
+});
+
+test("a folder of models that is not there is told of when a model is named", async () => {
+  const before = modelsFolder();
+  useModels(join(folder, "gredy"));
+  try {
+    await expect(shippedModels()).rejects.toThrow(
+      isSaid("unavailable", /^useModels: .*gredy is no folder that can be read: /),
+    );
+    await expect(open("pylos")).rejects.toThrow(/^useModels: .*gredy is no folder/);
+  } finally {
+    useModels(before);
+  }
 });

@@ -1,9 +1,9 @@
 /** The models that ship with the package, as their own files describe them: so that who asks a model for what it lacks hears which one has it. */
 
 import { VentrisError } from "../errors.ts";
-import { exists, nameOf, readText, storage, within } from "../files.ts";
+import { exists, nameOf, readText, storage, whyUnreadable, within } from "../files.ts";
 import { hint, meantBy } from "../names.ts";
-import { modelsFolder } from "../shipped.ts";
+import { isChosen, modelsFolder } from "../shipped.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { familyOf } from "./families.ts";
 import type { Family, ModelConfig } from "./family.ts";
@@ -22,7 +22,12 @@ let seen: readonly ShippedModel[] = [];
 /** Reads their configurations. None where the folder is not there. */
 export async function readShipped(): Promise<readonly ShippedModel[]> {
   const root = modelsFolder();
-  const names = await (await storage()).list(root).catch(() => []);
+  const names = await (await storage()).list(root).catch((cause) => {
+    if (!isChosen()) return [];
+    throw new VentrisError("unavailable", `useModels: ${root} is no folder that can be read: ${whyUnreadable(cause)}`, {
+      cause,
+    });
+  });
   const found = names.map(async (name): Promise<ShippedModel[]> => {
     const folder = within(root, name);
     const file = within(folder, "config.json");

@@ -1,7 +1,8 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
 import { describing } from "../described.ts";
-import { ensure, requireFlags, requireObject, shown } from "../errors.ts";
+import { ensure, requireFlags, requireOptions, shown } from "../errors.ts";
 import { requireNothingElse, tokenizerWays } from "../names.ts";
+import { tellingReads } from "../reads.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -99,7 +100,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     },
     encode(text, options = {}) {
       ensure(typeof text === "string", "bad_option", () => `encode takes a text, not ${shown(text)}`);
-      requireObject(options, "encode", "options");
+      requireOptions(options, "encode");
       const { special, allowSpecial, most, ...others } = options;
       requireNothingElse(others, "encode", ["special", "allowSpecial", "most"], tokenizerWays);
       requireFlags({ special, allowSpecial }, "encode");
@@ -111,7 +112,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     },
     decode(ids, options = {}) {
       ensure(Array.isArray(ids), "bad_option", () => `decode takes a list of token ids, not ${shown(ids)}`);
-      requireObject(options, "decode", "options");
+      requireOptions(options, "decode");
       const { special, continued, ...others } = options;
       requireNothingElse(others, "decode", ["special", "continued"], tokenizerWays);
       requireFlags({ special, continued }, "decode");
@@ -140,16 +141,28 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       return ids;
     };
   }
+  for (const [name, parameters] of Object.entries(parametersOf)) {
+    const call = tokenizer[name as keyof typeof parametersOf] as ((...given: unknown[]) => unknown) | undefined;
+    if (call) Object.assign(tokenizer, { [name]: tellingReads(name, parameters, call) });
+  }
   return describing(tokenizer, "Tokenizer", () => {
     const chats = tokenizer.encodeChat ? ", encodeChat, applyChatTemplate" : "";
     return `a tokenizer of ${tokenizer.vocabularySize} tokens: encode, decode, tokenBytes${chats}`;
   });
 }
 
+/** Of the calls that are given what callers wrote themselves. */
+const parametersOf = {
+  encode: ["text", "options"],
+  decode: ["ids", "options"],
+  applyChatTemplate: ["messages", "options"],
+  encodeChat: ["messages", "options"],
+};
+
 /** Errors: `bad_option`. */
 function checkChat(messages: readonly ChatMessage[], options: ChatOptions, call: string): void {
   ensure(Array.isArray(messages), "bad_option", () => `${call}: messages must be a list, not ${shown(messages)}`);
-  requireObject(options, call, "options");
+  requireOptions(options, call);
   const { addGenerationPrompt, tools, most, ...others } = options;
   requireNothingElse(others, call, ["addGenerationPrompt", "tools", "most"], tokenizerWays);
   requireFlags({ addGenerationPrompt }, call);

@@ -3,7 +3,7 @@
  * pair of neighbours again and again. Pair counts are kept up to date word by word and a heap yields the next pair, so
  * that a merge costs only the words it occurs in.
  */
-import { ensure, requireObject, VentrisError } from "../errors.ts";
+import { ensure, requireOptions, VentrisError } from "../errors.ts";
 import { exists, within } from "../files.ts";
 import { createHeap } from "../heap.ts";
 import { itemsOf, textItems } from "../items.ts";
@@ -73,7 +73,7 @@ const maximumWords = 2_000_000;
  * Errors: `bad_option` for a size that leaves no room or that the texts cannot fill, `aborted`.
  */
 export async function trainTokenizer(options: TokenizerTraining & { out: string }): Promise<TrainedBpe> {
-  requireObject(options, "trainTokenizer", "options");
+  requireOptions(options, "trainTokenizer");
   const trained = await trainBpe(options);
   ensure(await exists(options.out), "unavailable", `cannot write into ${options.out}: there is no such folder`);
   const write = (name: string, value: object, indent: number): Promise<void> =>
@@ -85,7 +85,7 @@ export async function trainTokenizer(options: TokenizerTraining & { out: string 
 
 /** Learns the vocabulary and merges without writing anything. Errors as `trainTokenizer`. */
 export async function trainBpe(options: TokenizerTraining): Promise<TrainedBpe> {
-  requireObject(options, "trainBpe", "options");
+  requireOptions(options, "trainBpe");
   const { size, atMost = false, specialTokens = defaultSpecialTokens, signal, onProgress } = options;
   const smallest = specialTokens.length + 256;
   requireWhole({ [`size (${specialTokens.length} special tokens, 256 bytes and merges)`]: size }, smallest, 2 ** 20);

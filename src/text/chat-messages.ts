@@ -4,7 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import { didYouMean, meantField, suggestion } from "../names.ts";
+import { didYouMean, meantField, requireFieldsAmong, suggestion } from "../names.ts";
 import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
@@ -187,11 +187,13 @@ function checkParts(content: unknown, where: string): void {
     ensure(isObject(part) && typeof part.type === "string", "bad_option", () => {
       return `${where}[${i}] is no part: it has no type${isObject(part) ? (meantField(part, ["type"]) ?? "") : ""}`;
     });
-    ensure(part.type !== "text" || typeof part.text === "string", "bad_option", () => {
+    if (part.type !== "text") continue; // what else a part may have, its template knows
+    ensure(typeof part.text === "string", "bad_option", () => {
       return part.text === undefined
         ? `${where}[${i}] is of type text and has no text${meantField(part, ["type", "text"]) ?? ""}`
         : `${where}[${i}].text must be a text, not ${shown(part.text)}`;
     });
+    requireFieldsAmong(part, `${where}[${i}]`, ["type", "text"]);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Text from token ids as they arrive. */
-import { requireFlags, requireObject } from "../errors.ts";
+import { requireFlags, requireObject, requireOptions } from "../errors.ts";
 import { requireNothingElse } from "../names.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -23,7 +23,7 @@ export function createDetokenizer(
   } = {},
 ): Detokenizer {
   requireObject(tokenizer, "createDetokenizer", "the tokenizer");
-  requireObject(options, "createDetokenizer", "options");
+  requireOptions(options, "createDetokenizer");
   const { continued, ...others } = options;
   requireNothingElse(others, "createDetokenizer", ["continued"]);
   requireFlags({ continued }, "createDetokenizer");

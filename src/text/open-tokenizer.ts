@@ -1,5 +1,5 @@
 /** Opens the tokenizer of a checkpoint, whichever files it comes in. */
-import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
+import { ensure, requireObject, requireOptions, shown, VentrisError } from "../errors.ts";
 import { folderOf, nameOf, within } from "../files.ts";
 import { decodeUtf8, isObject } from "../json.ts";
 import { requireNothingElse } from "../names.ts";
@@ -35,7 +35,7 @@ export interface TokenizerOptions {
  * with your time.
  */
 export async function openTokenizer(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
-  requireObject(options, "openTokenizer", "options");
+  requireOptions(options, "openTokenizer");
   const { outputs, metadata, ...others } = options;
   requireNothingElse(others, "openTokenizer", ["outputs", "metadata"]);
   ensure(outputs === undefined || (Number.isSafeInteger(outputs) && outputs > 0), "bad_option", () => {

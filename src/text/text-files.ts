@@ -4,6 +4,7 @@ import { readPieces, whyUnreadable } from "../files.ts";
 import { itemsOf, textItems } from "../items.ts";
 import { isObject, parseJson } from "../json.ts";
 import { meantBy, suggestion } from "../names.ts";
+import { tellingReads } from "../reads.ts";
 
 /** A file of documents, and how they are told apart. */
 export interface TextFile {
@@ -26,15 +27,22 @@ const maximumCharacters = 2 ** 28;
  * missing text, or more than 2^28 characters in one piece.
  */
 export async function* documents(file: TextFile): AsyncGenerator<string> {
-  requireObject(file, "documents", "the file");
-  ensure(typeof file.path === "string", "bad_option", () => `documents: path must be a text, not ${shown(file.path)}`);
-  const format = /\.(txt|jsonl)(\.gz)?$/.exec(file.path)?.[1];
-  ensure(format, "bad_option", `${file.path}: expected a file that ends in .txt or .jsonl, or either with .gz`);
+  const given = tellingReads("documents", ["file"], readGiven)(file);
+  const { path } = given;
+  ensure(typeof path === "string", "bad_option", () => `documents: path must be a text, not ${shown(path)}`);
+  const format = /\.(txt|jsonl)(\.gz)?$/.exec(path)?.[1];
+  ensure(format, "bad_option", `${path}: expected a file that ends in .txt or .jsonl, or either with .gz`);
   const unused = format === "txt" ? "field" : "separator";
-  ensure(file[unused] === undefined, "bad_option", `${file.path}: ${unused} means nothing for a .${format} file`);
-  for await (const text of format === "txt" ? textDocuments(file) : recordDocuments(file)) {
+  ensure(given[unused] === undefined, "bad_option", `${path}: ${unused} means nothing for a .${format} file`);
+  for await (const text of format === "txt" ? textDocuments(given) : recordDocuments(given)) {
     if (/\S/.test(text)) yield text;
   }
+}
+
+function readGiven(file: TextFile): TextFile {
+  requireObject(file, "documents", "the file");
+  const { path, field, separator } = file;
+  return { path, field, separator };
 }
 
 /** The documents of several files, all with their usual field and separation. Errors: as `documents`. */

@@ -3,7 +3,7 @@
  * number, so that a resumed run sees the batches that it would have seen.
  */
 import { uniform } from "../engine/random.ts";
-import { ensure, requireObject, shown } from "../errors.ts";
+import { ensure, requireObject, requireOptions, shown } from "../errors.ts";
 import { storage, within } from "../files.ts";
 import { parseJson } from "../json.ts";
 import { requireCounts, requireWhole } from "../numbers.ts";
@@ -60,7 +60,7 @@ const formatName = "ventris corpus 1";
  * `disk_full` while caching.
  */
 export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
-  requireObject(options, "corpus", "options");
+  requireOptions(options, "corpus");
   requireObject(options.tokenizer, "corpus", "tokenizer");
   ensure(Array.isArray(options.files), "bad_option", () => `corpus: files must be a list, not ${shown(options.files)}`);
   const { files, tokenizer, heldOut = 0.01 } = options;

@@ -3,7 +3,7 @@
  * others are constants of the compiled program, copied when it is compiled, so that nothing can change them.
  */
 
-import { ensure, requireAnswer, requireObject } from "../errors.ts";
+import { ensure, requireAnswer, requireOptions } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { suggestion } from "../names.ts";
 import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
@@ -47,7 +47,7 @@ export interface GraphObjective<Batch> extends Objective<Batch> {
  * values of another size; those of compiling.
  */
 export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch>): Promise<GraphObjective<Batch>> {
-  requireObject(options, "training", "options");
+  requireOptions(options, "training");
   const { loss, measured = loss, trained, fixed, feeds, outputs = {}, threads, profile } = options;
   const graph = parametersOf(loss, measured, ...Object.values(outputs));
   const reached = parametersOf(loss);

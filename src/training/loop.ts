@@ -3,7 +3,7 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { ensure, plural, requireAnswer, requireObject } from "../errors.ts";
+import { ensure, plural, requireAnswer, requireOptions } from "../errors.ts";
 import { append, within } from "../files.ts";
 import { isObject, sameJson } from "../json.ts";
 import { requireCounts, requirePositive, requireWhole } from "../numbers.ts";
@@ -283,7 +283,7 @@ function defaultTokenCount(batch: unknown): number {
 }
 
 function checkOptions<Batch>(options: TrainOptions<Batch>): void {
-  requireObject(options, "train", "options");
+  requireOptions(options, "train");
   const { steps, maxSeconds, clip, seed, accumulate, recordEvery, evaluation, checkpointEvery, optimiser } = options;
   ensure(steps !== undefined || maxSeconds !== undefined, "bad_option", "train: give steps, maxSeconds or both");
   const inSteps = checkpointEvery && "steps" in checkpointEvery ? checkpointEvery.steps : undefined;

@@ -229,7 +229,7 @@ export function findPartKind(kind: string, more: readonly PartKind[] = []): Part
 /** The settings with their defaults. Errors: `bad_option` for an unknown kind, and for settings that it does not take. */
 export function partSettings({ kind, settings = {} }: StatedPart, more: readonly PartKind[] = []): unknown {
   const schema = strictly(findPartKind(kind, more).settings);
-  const parsed = readBy(schema, settings, "part: settings");
+  const parsed = readBy(schema, settings, "part", "settings");
   const { issues } = parsed;
   ensure(issues === undefined, "bad_option", () => `part: settings: ${describeIssues(issues!, schema)}`);
   return parsed.data;

@@ -2,7 +2,7 @@
  * Learning-rate schedules as pure functions of the step. Each warms up linearly over `warmup` steps (step `warmup - 1` is
  * the first at the full rate), then follows its shape and stays at `final` after its last step.
  */
-import { ensure, requireObject } from "../errors.ts";
+import { ensure, requireOptions } from "../errors.ts";
 import { requireCounts, requirePositive, requireWhole } from "../numbers.ts";
 
 /** Learning rate of an optimiser step; steps count from 0. */
@@ -44,7 +44,7 @@ export function cosine(options: DecayOptions): Schedule {
  * MiniCPM, section 4). A run can be lengthened by resuming it before its decay. Errors: `bad_option`.
  */
 export function warmupStableDecay(options: DecayOptions & { readonly decay: number }): Schedule {
-  requireObject(options, "schedule", "options");
+  requireOptions(options, "schedule");
   const { steps, decay, warmup = 0 } = options;
   ensure(
     decay >= 0 && decay <= steps - warmup,
@@ -56,7 +56,7 @@ export function warmupStableDecay(options: DecayOptions & { readonly decay: numb
 
 /** After warm-up and `hold` steps at the peak, goes to the final rate along `shape`, from 1 at progress 0 to 0 at progress 1. */
 function decayed(options: DecayOptions, hold: number, shape: (progress: number) => number): Schedule {
-  requireObject(options, "schedule", "options");
+  requireOptions(options, "schedule");
   const { peak, steps, warmup = 0, final = 0 } = options;
   requireCounts({ "schedule: steps": steps });
   ensure(warmup <= steps, "bad_option", `schedule: warmup ${warmup} does not fit into ${steps} steps`);
@@ -70,7 +70,7 @@ function decayed(options: DecayOptions, hold: number, shape: (progress: number) 
 }
 
 function warmed(options: ScheduleOptions, after: Schedule): Schedule {
-  requireObject(options, "schedule", "options");
+  requireOptions(options, "schedule");
   const { peak, warmup = 0 } = options;
   requirePositive({ "schedule: peak": peak });
   requireWhole({ "schedule: warmup": warmup }, 0);

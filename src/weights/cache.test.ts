@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import ts from "typescript";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { VentrisError } from "../errors.ts";
+import { isSaid } from "../wrong.fixture.ts";
 import { cacheFolder, cacheKey, fileIdentity, openCached, withFileLock, writeFileAtomically } from "./cache.ts";
 
 let folder: string;
@@ -85,6 +86,17 @@ test("keys tell parts apart", async () => {
 });
 
 describe("writeFileAtomically", () => {
+  test("tells of what its content throws by its name, at the entrance", async () => {
+    const { writeFileAtomically } = await import("../entrances/weights.ts");
+    const boo = new Error("boo");
+    const fail = (): never => {
+      throw boo;
+    };
+    await expect(writeFileAtomically(join(folder, "none"), fail)).rejects.toThrow(
+      isSaid("bad_option", /^writeFileAtomically: content failed: boo$/, boo),
+    );
+  });
+
   test("creates folders, replaces, and writes in pieces", async () => {
     const path = join(folder, "new", "deep", "file");
     await writeFileAtomically(path, "first");

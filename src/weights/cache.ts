@@ -12,7 +12,7 @@ export const cacheFolder = async (): Promise<string> => (await keeping()).cacheF
  * Writes `path` so that readers see the old file or the whole new one, also after a crash; folders that are missing are made. On failure the
  * old file is untouched, and nothing else stays.
  * Errors: `disk_full`; `unavailable` when the folder cannot be written; `bad_option` where `content` writes what are no bytes, or gives what
- * it should write; what `content` throws passes through.
+ * it should write; what `content` throws passes through here, and is told with its name by `ventris/weights`.
  */
 export async function writeFileAtomically(
   path: string,

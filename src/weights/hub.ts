@@ -2,7 +2,7 @@
  * Downloads checkpoints from the Hugging Face hub (https://huggingface.co/docs/hub/api) or a mirror with the same
  * interface. Every file belongs to one commit, is checked against the hub's own hash, and resumes where it was cut off.
  */
-import { ensure, requireObject } from "../errors.ts";
+import { ensure, requireOptions } from "../errors.ts";
 import { keeping, readWhole, within, writeError } from "../files.ts";
 import { isObject, parseJsonObject } from "../json.ts";
 import { cacheFolder, withFileLock, writeFileAtomically } from "./cache.ts";
@@ -70,7 +70,7 @@ const maximumListBytes = 20_000_000;
  * `bad_file` (a file that does not match its hash), `disk_full`, `aborted`.
  */
 export async function downloadModel(repository: string, options: DownloadOptions = {}): Promise<string> {
-  requireObject(options, "downloadModel", "options");
+  requireOptions(options, "downloadModel");
   const {
     revision = "main",
     endpoint = globalThis.process?.env.HF_ENDPOINT || "https://huggingface.co",

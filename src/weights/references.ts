@@ -1,6 +1,6 @@
 /** What opening a model says of itself, and models of the hub. */
 import { requireSignal } from "../aborts.ts";
-import { ensure, requireFunction, requireObject, shown, telling } from "../errors.ts";
+import { ensure, requireFunction, requireOptions, shown, telling } from "../errors.ts";
 import { requireNothingElse } from "../names.ts";
 import { downloadModel } from "./hub.ts";
 
@@ -52,7 +52,7 @@ export function requireReference(reference: unknown, call: string): asserts refe
 
 /** The options, checked, whose function fails with its name: a download would take that for a network's failure. Errors: `bad_option`. */
 export function readResolving(options: Resolving): Resolving {
-  requireObject(options, "resolveModel", "options");
+  requireOptions(options, "resolveModel");
   const { signal, onProgress, ...others } = options;
   requireNothingElse(others, "resolveModel", ["signal", "onProgress"]);
   requireSignal(signal);

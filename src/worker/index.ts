@@ -10,8 +10,9 @@ import type { ForwardResult } from "../engine/forward/index.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { ScoredText } from "../engine/score.ts";
 import type { TraceEvent } from "../engine/trace.ts";
-import { ensure, requireFunction, requireObject, telling, VentrisError } from "../errors.ts";
+import { ensure, requireFunction, requireOptions, telling, VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
+import { tellingReads } from "../reads.ts";
 import { modelsFolder, pageAddress } from "../shipped.browser.ts";
 import { requireReference } from "../weights/references.ts";
 import { type Answer, browserLocks, type CallName, type Request, type WorkerFacts } from "./protocol.ts";
@@ -49,8 +50,12 @@ type Asked = Request extends infer One ? (One extends Request ? Omit<One, "id"> 
  * no workers; `runtime_failed` when the worker ends by itself, then and from then on.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<WorkerModel> {
+  return tellingReads("open", ["reference", "options"], openIn)(reference, options);
+}
+
+async function openIn(reference: string, options: OpenOptions): Promise<WorkerModel> {
   requireReference(reference, "open");
-  requireObject(options, "open", "options");
+  requireOptions(options, "open");
   const { signal, onProgress: hear, ...rest } = options;
   if (hear !== undefined) requireFunction(hear, "open", "onProgress");
   const onProgress = hear && telling("open: onProgress", hear, { signal });
@@ -105,6 +110,14 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   }
   const call = (name: CallName, values: unknown[], signal?: AbortSignal) => ask({ type: "call", name, values }, signal);
 
+  /** What crosses has lost its class, and what that lent it. */
+  const reading =
+    (name: CallName) =>
+    async (...values: unknown[]): Promise<unknown> => {
+      if (values[1] !== undefined) requireOptions(values[1], name);
+      return call(name, values);
+    };
+
   const life = `ventris worker ${Math.random()}`;
   const request = {
     type: "open",
@@ -133,13 +146,22 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   }
   const model: WorkerModel = {
     ...facts,
-    decode: (prompt, { signal, ...options } = {}) =>
-      startRun(facts.name, (own, hear) => ask({ type: "decode", prompt, options }, own, hear), signal),
-    generate: (prompt, { signal, ...options } = {}) =>
-      call("generate", [prompt, options], signal) as Promise<RunResult>,
-    score: (...values) => call("score", values) as Promise<ScoredText>,
-    continuations: (...values) => call("continuations", values) as Promise<ScoredContinuations>,
-    embed: (...values) => call("embed", values) as Promise<Float32Array>,
+    decode: tellingReads("decode", ["prompt", "options"], (prompt, options = {}) => {
+      const begin = async (own: AbortSignal, hear: (answer: Answer) => void): Promise<unknown> => {
+        requireOptions(options, "decode");
+        const { signal: _, ...rest } = options;
+        return ask({ type: "decode", prompt, options: rest }, own, hear);
+      };
+      return startRun(facts.name, begin, options?.signal);
+    }),
+    generate: tellingReads("generate", ["prompt", "options"], async (prompt, options = {}) => {
+      requireOptions(options, "generate");
+      const { signal, ...rest } = options;
+      return call("generate", [prompt, rest], signal) as Promise<RunResult>;
+    }),
+    score: reading("score") as WorkerModel["score"],
+    continuations: reading("continuations") as WorkerModel["continuations"],
+    embed: reading("embed") as WorkerModel["embed"],
     forward: (...values) => call("forward", values) as Promise<ForwardResult>,
     encode: (...values) => call("encode", values) as Promise<number[]>,
     decodeTokens: (...values) => call("decodeTokens", values) as Promise<string>,

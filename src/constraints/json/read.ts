@@ -6,6 +6,7 @@
 
 import { VentrisError } from "../../errors.ts";
 import { didYouMean, editDistance, hint, likelySlips, meantBy, suggestion } from "../../names.ts";
+import { isListOf, isText } from "../../values.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -467,8 +468,7 @@ function checkDraft(
   }
 }
 
-const isText = (value: unknown): value is string => typeof value === "string";
-const isTexts = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText);
+const isTexts = (value: unknown): value is string[] => isListOf(value, isText);
 const isNumber = (value: unknown): value is number => typeof value === "number";
 const isBoolean = (value: unknown): value is boolean => typeof value === "boolean";
 const isList = (value: unknown): value is unknown[] => Array.isArray(value);

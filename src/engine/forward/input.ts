@@ -243,7 +243,9 @@ function selectedRows({ logits = "all" }: ForwardSequence, rows: number, name: s
   if (logits === "all") return Array.from({ length: rows }, (_, row) => row);
   if (logits === "last") return [rows - 1];
   if (logits === "none") return [];
-  const wrong = logits.find((row) => !Number.isInteger(row) || row < 0 || row >= rows);
-  ensure(wrong === undefined, "bad_option", () => `${name}: logits are asked for of row ${wrong}, and it has ${rows}`);
+  const wrong = Array.from(logits).findIndex((row) => !Number.isInteger(row) || row < 0 || row >= rows);
+  ensure(wrong < 0, "bad_option", () => {
+    return `${name}: logits are asked for of row ${shown(logits[wrong])}, and it has ${rows}`;
+  });
   return logits;
 }

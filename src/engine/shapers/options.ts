@@ -1,8 +1,7 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
 
 import { z } from "zod";
-import { requireObject, shown, VentrisError } from "../../errors.ts";
-import { unwrapped } from "../../forms.ts";
+import { shown, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import type { Others } from "../../names.ts";
 import { didYouMean } from "../../names.ts";
@@ -192,15 +191,6 @@ export type ShapingOptions = z.input<typeof shapingOptions>;
 /** The same with every default filled in. */
 export type ShapingSettings = z.output<typeof shapingOptions>;
 
-/** To the schema library a promise, a map or a date is an object without fields, which options that all have defaults may be. */
-function requirePlain(schema: z.ZodType, options: unknown, subject: string): void {
-  const { shape } = schema as Partial<z.ZodObject>;
-  if (shape === undefined) return;
-  for (const [name, value] of Object.entries(options as object))
-    if (Object.hasOwn(shape, name) && unwrapped(shape[name])?.type === "object")
-      requireObject(value ?? {}, subject, name);
-}
-
 /** Checks options and fills in defaults. Errors: `bad_option` naming each wrong option and its range, or another way to what is no option. */
 export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
@@ -208,9 +198,8 @@ export function parseOptions<Schema extends z.ZodType>(
   subject: string,
   others?: Others,
 ): z.output<Schema> {
-  const parsed = readBy(schema, options, `${subject} options`);
+  const parsed = readBy(schema, options, subject);
   if (parsed.issues)
     throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.issues, schema, [], others)}`);
-  requirePlain(schema, options, subject);
   return parsed.data;
 }

@@ -1,7 +1,8 @@
 /** What one request wants read and rewritten, checked and made ready for a lease. */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
 import { checkInstruments } from "../../models/edits.ts";
 import type { Site } from "../../models/sites.ts";
+import { isListOf, isText } from "../../values.ts";
 import { type AppliedEdit, type LeaseSites, noSites } from "./rows.ts";
 
 const numbers = new WeakMap<object, number>();
@@ -21,6 +22,11 @@ function keyOf(applied: AppliedEdit): string {
   const { key, at, inputs, edit } = applied;
   const varies = at ?? inputs ?? edit.parameters;
   return key ?? (varies ? `#${numberOf(applied)}` : "");
+}
+
+/** Errors: `bad_option` for what are no names of sites. */
+export function requireTaps(taps: unknown, call: string): asserts taps is readonly string[] {
+  ensure(isListOf(taps, isText), "bad_option", () => `${call}: taps must be a list of sites, not ${shown(taps)}`);
 }
 
 /**

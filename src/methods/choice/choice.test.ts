@@ -264,6 +264,8 @@ test("a state of another policy, option or width, a truncated or damaged one, is
   const state = neuSquareCB(small).save();
   expect(() => neuFastCB(small, state)).toThrow(/NeuSquareCB, not NeuFastCB/);
   expect(() => neuSquareCB({ ...small, width: 12 }, state)).toThrow(/width 10, not 12/);
+  const bigint = { ...state, options: { ...state.options, width: 10n } };
+  expect(() => neuSquareCB(small, bigint)).toThrow(/saved with width 10n, not 10$/);
   const broken = (weights: Float64Array<ArrayBuffer>) => ({ ...state, arrays: { weights } });
   expect(() => neuSquareCB(small, broken(new Float64Array(3)))).toThrow(/weights has 3 numbers/);
   const bad = state.arrays.weights.slice();

@@ -1,6 +1,6 @@
 /** The policies by name. */
 
-import { requireObject, VentrisError } from "../../errors.ts";
+import { requireOptions, VentrisError } from "../../errors.ts";
 import { suggestion } from "../../names.ts";
 import { discountedLinUCB } from "./discounted.ts";
 import { linearSquareCB, linUCB } from "./linear.ts";
@@ -31,7 +31,7 @@ export function createPolicyByName(
   options: { width: number; seed?: number } & Record<string, unknown>,
   saved?: PolicyState,
 ): Policy {
-  requireObject(options, "createPolicyByName", "options");
+  requireOptions(options, "createPolicyByName");
   if (Object.hasOwn(policies, name)) return policies[name](options, saved);
   const known = Object.keys(policies);
   throw new VentrisError(

@@ -156,14 +156,18 @@ function requireContext(rule: Rule, context: Float64Array, arm: number): void {
     ensure(Number.isFinite(context[i]), "bad_option", () => `${name}: feature ${i} of arm ${arm} is ${context[i]}`);
 }
 
+/** As a file has it, where infinities are null; of values that none can hold, what they are. */
+const written = (value: unknown): string =>
+  typeof value === "number" && !Number.isFinite(value) ? "null" : shown(value);
+
 function requireSame(rule: Rule, { policy, options, arrays }: PolicyState): void {
   ensure(policy === rule.name, "bad_file", `this state is of the policy ${policy}, not ${rule.name}`);
   for (const key of new Set([...Object.keys(rule.options), ...Object.keys(options)])) {
     const [wanted, given] = [rule.options[key], options[key]];
     ensure(
-      JSON.stringify(wanted) === JSON.stringify(given),
+      written(wanted) === written(given),
       "bad_file",
-      `${rule.name}: the state was saved with ${key} ${JSON.stringify(given)}, not ${JSON.stringify(wanted)}`,
+      () => `${rule.name}: the state was saved with ${key} ${shown(given)}, not ${shown(wanted)}`,
     );
   }
   const expected = rule.save().arrays;

@@ -1,23 +1,22 @@
 /** What the geometry and the tours refuse: points that lie nowhere, and distances that are no numbers. */
 import { ensure, leaveUnheard, shown, VentrisError } from "../../errors.ts";
+import { isListOf } from "../../values.ts";
 import type { Point } from "./geometry.ts";
 import type { Distances } from "./tours.ts";
 
 /** Differences of larger coordinates, and their products, are not finite. */
 const largest = 1e100;
 
+const isCoordinate = (x: unknown): x is number => typeof x === "number" && Math.abs(x) <= largest;
+
 /** Errors: `bad_option` for coordinates that are no finite numbers, naming the point (counted from 1). */
 export function requireCoordinates(points: readonly Point[]): void {
   ensure(Array.isArray(points), "bad_option", () => `points are a list of [x, y], not ${shown(points)}`);
   for (const [i, point] of points.entries())
-    ensure(
-      Array.isArray(point) && point.length === 2 && point.every((x) => Number.isFinite(x) && Math.abs(x) <= largest),
-      "bad_option",
-      () => {
-        const given = Array.isArray(point) ? `(${point.join(", ")})` : shown(point);
-        return `point ${i + 1} is ${given}, not two numbers of at most ${largest}`;
-      },
-    );
+    ensure(isListOf(point, isCoordinate) && point.length === 2, "bad_option", () => {
+      const given = Array.isArray(point) ? `(${Array.from(point, shown).join(", ")})` : shown(point);
+      return `point ${i + 1} is ${given}, not two numbers of at most ${largest}`;
+    });
 }
 
 /** The same distances, each looked at when it is asked for. Errors: of the call, `bad_option` for one that is not finite, or below `least`. */

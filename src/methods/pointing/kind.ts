@@ -1,5 +1,6 @@
 /** Pointer networks as models: safetensors files of ours, by their metadata. */
 import { createFileKind } from "../../engine/method.ts";
+import { tellingReads } from "../../reads.ts";
 import type { Point } from "./geometry.ts";
 import { openPointing, type Pointed, type PointingModel, type PointOptions, point, pointingFormat } from "./index.ts";
 
@@ -14,7 +15,8 @@ export const pointingKind = createFileKind({
   fileFormat: pointingFormat,
   async load(path) {
     const model = await openPointing(path);
-    const pointing: Pointer = { ...model, point: (points, how) => point(model, points, how) };
+    const ask = (points: readonly Point[], how?: PointOptions): Pointed => point(model, points, how);
+    const pointing: Pointer = { ...model, point: tellingReads("point", ["points", "options"], ask) };
     const parameterCount = [...model.weights.values()].reduce((sum, { values }) => sum + values.length, 0);
     return { abilities: { pointing }, parameterCount };
   },

@@ -167,6 +167,15 @@ test("what has no answer is refused by name", () => {
       [1, 1],
     ]),
   ).toThrow(/point 2 is \(NaN, 0\)/);
+  for (const [point, words] of [
+    [[Symbol("x"), 0], "(Symbol(x), 0)"],
+    [[{}, 0], "({}, 0)"],
+    [new Array(2), "(undefined, undefined)"],
+  ] as const) {
+    const points = [point, [1, 0], [0, 1]] as never;
+    expect(() => convexHull(points)).toThrow(`point 1 is ${words}, not two numbers`);
+    expect(() => tasks.hull.score(points, [0, 1, 2])).toThrow(`point 1 is ${words}, not two numbers`);
+  }
   expect(() => heldKarp(17, () => 1)).toThrow(/17 cities/);
 });
 

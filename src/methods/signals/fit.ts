@@ -1,7 +1,7 @@
 /** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
 
 import { parseOptions } from "../../engine/shapers/options.ts";
-import { ensure, plural, requireAnswer, requireObject, telling } from "../../errors.ts";
+import { ensure, plural, requireAnswer, requireObject, requireOptions, telling } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { requirePositive, requireWhole } from "../../numbers.ts";
 import { strictly } from "../../strict.ts";
@@ -75,7 +75,7 @@ export interface FitOptions {
 export async function fitFilter(method: FilterMethod, data: FilterData, given: FitOptions = {}): Promise<FilterModel> {
   requireObject(method, "fitFilter", "the filter (findFilter gives one by its name)");
   requireObject(data, "fitFilter", "data");
-  requireObject(given, "fitFilter", "options");
+  requireOptions(given, "fitFilter");
   const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
   requireWhole({ "fitFilter: seed": seed }, 0);
   if (given.rate !== undefined) requirePositive({ "fitFilter: rate": given.rate });

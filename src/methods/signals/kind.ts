@@ -1,5 +1,6 @@
 /** Filters of signals as models: safetensors files of ours, by their metadata. */
 import { createFileKind } from "../../engine/method.ts";
+import { tellingReads } from "../../reads.ts";
 import type { Filter, Trajectory } from "./filter.ts";
 import type { FilterModel } from "./fit.ts";
 import type { Matrix } from "./matrix.ts";
@@ -30,8 +31,8 @@ export const filterKind = createFileKind({
     const filter: FittedFilter = {
       model,
       start,
-      follow: (observations) => filterAll(start(), observations),
-      smooth: (observations) => smoothAll(method, model, observations),
+      follow: tellingReads("follow", ["observations"], (observations) => filterAll(start(), observations)),
+      smooth: tellingReads("smooth", ["observations"], (observations) => smoothAll(method, model, observations)),
     };
     const parameterCount = Object.values(model.parameters.arrays).reduce((sum, { data }) => sum + data.length, 0);
     return { abilities: { filter }, parameterCount };
