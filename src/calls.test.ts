@@ -369,8 +369,8 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.generate([wrong({ id: "a", value: new Float32Array(64) })]),
       /prompt\[0\]: values is missing; did you mean "values" for "value"\?/,
     ],
-    ["a row without values, to score", () => model.score([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
-    ["a row without values, to embed", () => model.embed([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
+    ["a row without values, to score", () => model.score([1, wrong({ id: "a" })]), /text\[1\]: values is missing/],
+    ["a row without values, to embed", () => model.embed([1, wrong({ id: "a" })]), /text\[1\]: values is missing/],
     [
       "a list of texts",
       () => model.generate([wrong(["Once"])]),
