@@ -30,13 +30,17 @@ export const networkOptions = {
     .min(1)
     .max(1000)
     .default(10)
-    .describe("tanh units of the network, where one is learnt: more fit finer, need more data and take longer"),
+    .describe(
+      "hidden units of the network, where one is learnt: more fit finer relations, need more data and take longer",
+    ),
   iterations: z
     .int()
     .min(1)
     .max(10_000)
     .default(100)
-    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+    .describe(
+      "most training steps of the network, where one is learnt; training stops sooner where it no longer improves",
+    ),
 };
 
 export interface NetworkOptions {

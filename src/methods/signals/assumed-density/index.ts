@@ -10,7 +10,8 @@ import { type Correction, createRecursion, fitStateModel, linearPrediction } fro
 
 export const assumedDensity = defineFilter({
   name: "assumed-density",
-  summary: "moment matching over a mixture of linear observation models",
+  summary:
+    "assumed density filter: several linear models of what is observed at once, whose answers are summed up as one Gaussian of their mean and covariance",
   smooths: true,
   options: z.strictObject({
     components: z
@@ -19,14 +20,16 @@ export const assumedDensity = defineFilter({
       .max(16)
       .default(2)
       .describe(
-        "linear observation models in the mixture: more fit bent or several kinds of tuning and need more data",
+        "how many linear models there are: more fit channels that do not answer in a straight line, or in several ways, and need more data",
       ),
     iterations: z
       .int()
       .min(1)
       .max(1000)
       .default(50)
-      .describe("most steps of expectation maximisation in fitting; it stops sooner where it no longer improves"),
+      .describe(
+        "most steps in fitting the models (of expectation maximisation); fitting stops sooner where it no longer improves",
+      ),
   }),
   async fit(data, { components: count, iterations }, { seed }) {
     const { A, G, S, radius } = fitStateModel(data);

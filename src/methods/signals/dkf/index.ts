@@ -13,7 +13,8 @@ import { discriminativeCorrection } from "./update.ts";
 
 export const dkf = defineFilter({
   name: "dkf",
-  summary: "discriminative Kalman filter: any regression of states on observations, filtered in closed form",
+  summary:
+    "discriminative Kalman filter: a regression learns states from observations, and its answers are combined with how states move",
   source: "Burkhart et al. 2020",
   smooths: true,
   options: dkfOptions,

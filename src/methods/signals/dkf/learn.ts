@@ -23,13 +23,13 @@ export const dkfOptions = z.strictObject({
     .enum(["state-dependent", "constant"])
     .default("state-dependent")
     .describe(
-      "whether the error of the regression, Q, depends on the observation, or is the same everywhere, which needs less data",
+      "how large the error of the regression is taken to be: state-dependent, differing with what is observed; or constant, the same in all bins, which needs less data",
     ),
   indefinite: z
     .enum(indefiniteRules)
     .default("shrink")
     .describe(
-      "what to do in bins where the measurement tells less than the prior: shrink trusts the regression more there; robust-step drops the prior's correction there, robust-always in every bin, for an unstable state model; clip drops the directions that tell nothing",
+      "what to do in bins where the regression is less sure of the state than one is without any observation, which the filter's formula does not allow: shrink trusts the regression more there; robust-step leaves the spread of all states out of the formula there, robust-always in every bin, as an unstable state model needs; clip ignores the directions of the state in which that is so",
     ),
   heldOut: z
     .number()
@@ -37,21 +37,21 @@ export const dkfOptions = z.strictObject({
     .lt(1)
     .default(0.3)
     .describe(
-      "share of the training points kept from f and used to learn its error Q: more estimate Q better and leave less to f",
+      "share of the training points kept from the regression and used to learn its error: more estimate the error better and leave less to learn the regression from",
     ),
   bandwidth: z
     .number()
     .positive()
     .optional()
     .describe(
-      "variance of the kernel of f: larger averages over more unlike observations and is smoother; default: the one with the least leave-one-out error",
+      "width of the kernel by which the regression kernel weighs training points, as a variance: larger averages over more unlike observations and is smoother; default: the one with the least leave-one-out error",
     ),
   covarianceBandwidth: z
     .number()
     .positive()
     .optional()
     .describe(
-      "variance of the kernel of Q: larger makes Q vary less between observations; default: the one with the least leave-one-out error",
+      "width of the kernel by which a state-dependent error is learnt, as a variance: larger lets the error differ less between observations; default: the one with the least leave-one-out error",
     ),
   ...networkOptions,
   points: z
@@ -60,7 +60,7 @@ export const dkfOptions = z.strictObject({
     .max(20_000)
     .default(2000)
     .describe(
-      "most training points that a Gaussian process keeps: more fit better, and fitting takes the cube of them",
+      "most training points that the regression keeps, where it is gaussian-process or multi-kernel: more fit better, and twice as many take eight times as long to fit",
     ),
   hyperparameterPoints: z
     .int()
@@ -68,7 +68,7 @@ export const dkfOptions = z.strictObject({
     .max(5000)
     .default(400)
     .describe(
-      "training points on which a Gaussian process chooses its length scale and noise: more choose better and take longer",
+      "how many training points gaussian-process and multi-kernel choose their length scale and noise by: more choose better and take longer",
     ),
   prototypes: z
     .int()
@@ -76,7 +76,7 @@ export const dkfOptions = z.strictObject({
     .max(64)
     .default(0)
     .describe(
-      "keep only this many averaged pairs, one for each direction of the state, as in closed-loop use: faster and coarser; 0 keeps all points",
+      "replace the training points of the regression by this many averages, each of those whose state points into one of as many directions: faster and coarser, and not for network; 0 keeps the points",
     ),
 });
 

@@ -18,13 +18,14 @@ export const observationOptions = z.strictObject({
     .lt(1)
     .default(0.3)
     .describe(
-      "share of the training points kept from the network and used to learn its noise: more estimate the noise better and leave less to learn from",
+      "share of the training points kept from the network and used to learn how far observations are from what it says: more estimate that better and leave less to learn the network from",
     ),
 });
 
 export const ekf = defineFilter({
   name: "ekf",
-  summary: "extended Kalman filter with a learnt network as observation model",
+  summary:
+    "extended Kalman filter: a network learns what is observed in each state, and is taken for straight around the expected one",
   smooths: true,
   options: observationOptions,
   async fit(data, options, context) {

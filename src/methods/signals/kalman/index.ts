@@ -21,7 +21,7 @@ import { type Correction, createRecursion, fitStateModel, linearPrediction } fro
 
 export const kalman = defineFilter({
   name: "kalman",
-  summary: "Kalman filter with a linear observation model",
+  summary: "Kalman filter: what is observed is taken to follow from the state in a straight line",
   source: "Kalman 1960",
   smooths: true,
   options: z.strictObject({
@@ -30,7 +30,7 @@ export const kalman = defineFilter({
       .min(0)
       .default(0)
       .describe(
-        "added to the diagonal of the noise covariance, as a share of its mean variance: raise it where channels are many or nearly the same and the filter trusts them too much",
+        "variance added to the noise of every channel, as a share of the mean variance of that noise: raise it where channels are many or nearly the same and the filter trusts them too much",
       ),
   }),
   async fit(data, { ridge }) {

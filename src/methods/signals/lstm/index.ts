@@ -20,7 +20,7 @@ import { type LstmParameters, trainLstm } from "./train.ts";
 
 export const lstm = defineFilter({
   name: "lstm",
-  summary: "recurrent regression over the last few bins",
+  summary: "recurrent network (LSTM) that learns the state from the last few bins",
   smooths: false,
   options: z.strictObject({
     window: z
@@ -58,13 +58,15 @@ export const lstm = defineFilter({
     normalise: z
       .boolean()
       .default(true)
-      .describe("whether states between steps are normalised over the batch, as published; false suits small batches"),
+      .describe(
+        "whether what the network remembers is normalised over the windows of a batch after each bin, as published; false suits small batches",
+      ),
     heldOut: z
       .number()
       .gt(0)
       .lt(1)
       .default(0.1)
-      .describe("share of the windows, the last ones, kept from training to learn the covariance of errors"),
+      .describe("share of the windows, the last ones, kept from training to learn how large its errors are"),
   }),
   async fit(data, options, context) {
     const { window, heldOut } = options;

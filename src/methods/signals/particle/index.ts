@@ -24,7 +24,8 @@ import { fitStateModel } from "../recursion.ts";
 
 export const particle = defineFilter({
   name: "particle",
-  summary: "bootstrap particle filter with a linear, mixture or network observation model",
+  summary:
+    "particle filter (bootstrap): many guesses of the state move on, and those that explain an observation best are kept",
   source: "Gordon, Salmond and Smith 1993",
   smooths: false,
   options: z.strictObject({
@@ -33,7 +34,9 @@ export const particle = defineFilter({
       .min(2)
       .max(1_000_000)
       .default(1000)
-      .describe("how many particles follow the state: more are closer to the exact posterior and take as much longer"),
+      .describe(
+        "how many guesses (particles) follow the state: twice as many come closer to the exact answer and take twice as long",
+      ),
     observation: z
       .enum(["linear", "mixture", "network"])
       .default("linear")
@@ -45,9 +48,11 @@ export const particle = defineFilter({
       .min(2)
       .max(16)
       .default(2)
-      .describe("linear models in the mixture, where that is the observation model: more fit finer and need more data"),
+      .describe(
+        "how many linear models there are where observation is mixture: more fit finer relations and need more data",
+      ),
     hidden: networkOptions.hidden,
-    iterations: networkOptions.iterations.describe("most training steps of the observation model, mixture or network"),
+    iterations: networkOptions.iterations.describe("most training steps where observation is mixture or network"),
     seed: z.int().min(0).default(0).describe("seed of the particles' draws: the same seed gives the same path"),
   }),
   async fit(data, options, context): Promise<FilterParameters> {

@@ -20,7 +20,8 @@ import { type Matrix, matrix } from "../matrix.ts";
 
 export const place = defineFilter({
   name: "place",
-  summary: "Bayesian decoding of a position of one or two dimensions from spike counts, by place fields",
+  summary:
+    "Bayesian decoding of a position of one or two dimensions from spike counts, by where each neuron fires (its place field); takes features as-is",
   source: "Zhang et al. 1998",
   smooths: false,
   options: z.strictObject({
@@ -36,7 +37,7 @@ export const place = defineFilter({
       .max(20)
       .default(1.5)
       .describe(
-        "standard deviation, in cells, of the blur that smooths place fields: raise it for few spikes or a fine grid; 0 does not smooth",
+        "standard deviation, in cells of the grid, of the blur that smooths place fields: raise it for few spikes or a fine grid; 0 does not smooth",
       ),
     motion: z
       .number()
@@ -44,7 +45,7 @@ export const place = defineFilter({
       .max(50)
       .default(0)
       .describe(
-        "standard deviation, in cells, of how far the position moves in a bin: smaller gives a smoother and slower path; 0 decodes every bin by itself",
+        "standard deviation, in cells of the grid, of how far the position moves in a bin: smaller gives a smoother and slower path; 0 decodes every bin by itself",
       ),
   }),
   async fit(data, { cells, smoothing }) {

@@ -27,7 +27,8 @@ export interface UnscentedOptions {
 
 export const ukf = defineFilter({
   name: "ukf",
-  summary: "unscented Kalman filter with a learnt network as observation model",
+  summary:
+    "unscented Kalman filter: a network learns what is observed in each state, and is tried at points around the expected one",
   smooths: true,
   options: observationOptions.extend({
     alpha: z
@@ -36,7 +37,7 @@ export const ukf = defineFilter({
       .max(10)
       .default(1)
       .describe(
-        "how far the sigma points lie from the mean: smaller looks nearer to it and is closer to the extended filter",
+        "how far from the expected state the points lie at which the network is tried (the sigma points): smaller is closer to the extended filter",
       ),
     beta: z
       .number()
@@ -44,7 +45,7 @@ export const ukf = defineFilter({
       .max(10)
       .default(0)
       .describe(
-        "weight added to the centre point in covariances; 2 is right where the state is Gaussian and alpha is small",
+        "weight that the point in the middle has in covariances beside its usual one; 2 is right where the state is Gaussian and alpha is small",
       ),
     kappa: z
       .number()
@@ -52,7 +53,7 @@ export const ukf = defineFilter({
       .max(100)
       .default(0)
       .describe(
-        "second measure of how far the sigma points lie from the mean; 0 is usual, 3 minus the state's dimension matches fourth moments",
+        "a second number for how far the sigma points lie, which is alpha times the root of kappa plus the dimension of the state, in standard deviations; 0 is usual, and 3 minus the dimension suits Gaussian states where alpha is 1",
       ),
   }),
   async fit(data, options, context) {

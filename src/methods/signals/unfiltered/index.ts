@@ -9,7 +9,7 @@ import { type Correction, createRecursion, linearPrediction } from "../recursion
 
 export const regressionOnly = defineFilter({
   name: "unfiltered",
-  summary: "the discriminative filter's regression alone, without filtering",
+  summary: "the regression of dkf alone, bin by bin, without a filter: what filters must beat",
   smooths: false,
   options: dkfOptions.omit({ indefinite: true }),
   fit: (data, options, context) => dkf.fit(data, { ...options, indefinite: "robust-always" }, context),
@@ -27,7 +27,7 @@ export const regressionOnly = defineFilter({
 
 export const zero = defineFilter({
   name: "zero",
-  summary: "the mean of the training states in every bin",
+  summary: "the same answer in every bin, the mean of the training states: what all must beat",
   smooths: false,
   options: z.strictObject({}),
   async fit({ states, observations }) {
