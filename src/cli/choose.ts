@@ -42,7 +42,7 @@ export function define(command: Command): void {
   );
   const learnt = (to: Command): Command =>
     to
-      .option("-m, --model <name>", "the model that the method auto chose for; default: knossos")
+      .option("-m, --model <name>", "the model for which the method auto has learnt what to choose; default: knossos")
       .option(
         "--state <folder>",
         "folder where auto keeps what it learns (its option state); default: beside the model",
@@ -56,7 +56,7 @@ export function define(command: Command): void {
   command
     .command("play")
     .description(
-      "play contextual bandits on a table: they choose the class of each row and see only whether it was right",
+      "let contextual bandits guess the class of each row of a table: they see only whether the guess was right, and learn from that",
     )
     .argument("<table>", "a CSV file with a header line and the class in the last column; it may be compressed (.gz)")
     .addOption(
@@ -75,7 +75,7 @@ export function define(command: Command): void {
     .addOption(
       numberFlag("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "seed of all random choices").default(0),
     )
-    .option("--out <file.svg>", "draw the regret over the rounds into this file")
+    .option("--out <file.svg>", "draw how many guesses had been wrong after each round (the regret) into this file")
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",

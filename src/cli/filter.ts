@@ -49,6 +49,9 @@ interface CompareFlags extends Omit<FitFlags, "method" | "out"> {
   svg?: string;
 }
 
+/** Filters whose estimates can be smoothed. */
+const smoothing = signals.filters.filter(({ smooths }) => smooths).map(({ name }) => name);
+
 export function define(command: Command): void {
   command.addHelpText(
     "after",
@@ -85,7 +88,7 @@ ${examples("ventris filter fit spikes.csv --states hand.csv --out hand.filter", 
     .argument("[data]", "the observations: a row for each time bin");
   addPairing(run)
     .addOption(range("--rows", "decode only these rows"))
-    .option("--smooth", "use later bins, too, for filters that can")
+    .option("--smooth", `use what later bins say, too; with the filters ${smoothing.join(", ")}`)
     .option(
       "--stream",
       "read an observation a line from standard input and answer each with a line; an empty line stands for a missing bin",

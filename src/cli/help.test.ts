@@ -137,6 +137,40 @@ it("groups the options of run and compare, with short names for the common ones"
   }
 });
 
+it("explains the flags of every command in the same words, in the same group", async () => {
+  const common = new Command();
+  addCommonFlags(common);
+  for (const name of names.filter((one) => one !== "bench")) {
+    for (const command of withBelow(await commandOf(name))) {
+      for (const { long, description, helpGroupHeading } of common.options) {
+        const there = command.options.find((option) => option.long === long);
+        const said = { long, description: there?.description, group: there?.helpGroupHeading };
+        expect(said, pathOf(command)).toEqual({ long, description, group: helpGroupHeading });
+      }
+    }
+  }
+});
+
+it("names nothing by a letter of formulas where filters are explained", () => {
+  for (const { name, summary, options } of filters)
+    for (const [what, text] of [
+      ["", summary],
+      ...Object.entries(options.shape as Record<string, z.ZodType>).map(([option, { description }]) => [
+        option,
+        description,
+      ]),
+    ])
+      expect(text, `${name} ${what}`).not.toMatch(/(?<![\w'])[b-zA-HJ-Z](?![\w'])/);
+});
+
+it("says what stands between text and sample where samples are shown", async () => {
+  const train = await commandOf("train");
+  const sample = train.commands.find((command) => command.name() === "sample")!;
+  const [of, about] = [train, sample].map((command) => command.helpInformation().replace(/\s+/g, " "));
+  expect(of).toMatch(/--sample-every[^-]*sign \|/);
+  expect(about).toContain("sign |");
+});
+
 it("gives the same letters to the same flags in every command", async () => {
   const letters: Readonly<Record<string, string>> = { "--model": "-m", "--max-tokens": "-n", "--quiet": "-q" };
   for (const name of names) {

@@ -44,47 +44,85 @@ export function defineNeurons(command: Command): void {
     new Option(`--${name} <name>`, about).choices(values).default(standard[name]);
   command
     .command("neurons")
-    .description("decode every feed-forward neuron through the output matrix: which tokens it stands for")
-    .option("-m, --model <name>", modelHelp, "knossos")
-    .option("--word <word>", "rank the neurons by all tokens that spell this word: any case, space before it, plural")
-    .addOption(
-      new Option("--tokens <list>", "rank the neurons by these tokens, numbers between commas").argParser((text) =>
-        parseValue(z.array(z.int().min(0)).min(1).max(256), "--tokens", text),
-      ),
+    .description(
+      "show which tokens every feed-forward neuron stands for: those whose output vectors its own vector is most like",
     )
-    .addOption(place("--neuron", "show one neuron, as 3.118 (layer 3, neuron 118): what it reads and what it writes"))
+    .option("-m, --model <name>", modelHelp, "knossos")
+    .option(
+      "--word <word>",
+      "show the neurons that stand most for this word: in any case, with a space before it, or in the plural",
+    )
+    .addOption(
+      new Option(
+        "--tokens <list>",
+        "show the neurons that stand most for these tokens, by their ids, between commas",
+      ).argParser((text) => parseValue(z.array(z.int().min(0)).min(1).max(256), "--tokens", text)),
+    )
+    .addOption(place("--neuron", "show what one neuron reads and what it writes; 3.118 is neuron 118 of layer 3"))
     .option(
       "--compare <model>",
-      "show the share of neurons that stand for the same token in this other checkpoint, beside chance",
+      "show how many neurons stand for the same token in this other model, and how many would by chance",
     )
     .addOption(
-      place("--clamp", "hold a neuron at multiples of its spread, and show what that does to --word after --prompt"),
+      place(
+        "--clamp",
+        "hold a neuron at multiples of the standard deviation of its values, and show how likely --word becomes after --prompt",
+      ),
     )
     .addOption(
-      new Option("--drive <name>", "what --clamp holds: the up-projection, which the gate multiplies, or their product")
+      new Option(
+        "--drive <name>",
+        "what --clamp holds; up: the value that the gate then multiplies; product: what comes of both",
+      )
         .choices(neurons.drives)
         .default("up"),
     )
     .option("--prompt <text>", "the text that --clamp lets the model continue", "Once upon a time there was a")
     .addOption(
-      choice("matrix", neurons.matrices, "what is decoded: up and gate rows are read, down columns are written"),
+      choice(
+        "matrix",
+        neurons.matrices,
+        "which vectors of the neurons are looked at; up and gate: what they read; down: what they write",
+      ),
     )
-    .addOption(choice("metric", neurons.metrics, "how tokens are scored"))
-    .addOption(choice("norm", neurons.norms, "the norm between a vector and the output matrix"))
-    .addOption(choice("input", neurons.inputs, "rows as stored, or times the gain of the norm before them (gamma)"))
-    .addOption(choice("sign", neurons.signs, "the direction itself, or its opposite"))
+    .addOption(
+      choice(
+        "metric",
+        neurons.metrics,
+        "how alike vectors are; softmax: the probability of the token; cosine: the angle between them",
+      ),
+    )
+    .addOption(
+      choice(
+        "norm",
+        neurons.norms,
+        "whether vectors go through the model's last norm first, as what it writes does (final), or not (none)",
+      ),
+    )
+    .addOption(
+      choice(
+        "input",
+        neurons.inputs,
+        "vectors as they are stored (raw), or up and gate times the gain of the norm before them (gamma)",
+      ),
+    )
+    .addOption(choice("sign", neurons.signs, "vectors as they are (+), or their opposites (-)"))
     .addOption(
       numberFlag("--top", z.int().min(1).max(256), "how many tokens are kept for each neuron").default(standard.top),
     )
     .addOption(
-      new Option("--layers <list>", "decode these layers alone, numbers between commas; default: all").argParser(
-        (text) => parseValue(z.array(z.int().min(0)).min(1).max(1024), "--layers", text),
-      ),
+      new Option(
+        "--layers <list>",
+        "look at these layers alone, numbers from 0 between commas; default: all",
+      ).argParser((text) => parseValue(z.array(z.int().min(0)).min(1).max(1024), "--layers", text)),
     )
     .addOption(numberFlag("--limit", z.int().min(1).max(10_000), "how many neurons are shown").default(15))
     .option("--out <file.jsonl>", "write every neuron with its tokens into this file, a line of JSON for each")
     .option("--picture <file.svg>", "draw the map of all neurons into this file")
-    .option("--work <folder>", "keep each layer there as it is done: interrupted, the same command goes on")
+    .option(
+      "--work <folder>",
+      "keep each layer in this folder as soon as it is done: after an interrupt the same command goes on from there",
+    )
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(

@@ -82,20 +82,23 @@ export function addBottleneck(command: Command): void {
       .addOption(
         list(
           "--keys <files>",
-          "files by which the keys are placed, between commas: no label is used; default: the data",
+          "files whose rows say where keys are placed, between commas; their labels are not used; default: the data",
         ),
       ),
   )
-    .addOption(numberFlag("--batch", z.int().min(1).max(65536), "rows of a training step").default(64))
-    .option("--svg <file>", "draw what is decided where, after each file: for tables of two columns and a label")
+    .addOption(
+      numberFlag("--batch", z.int().min(1).max(65536), "how many rows a training step learns from").default(64),
+    )
+    .option("--svg <file>", "draw which class is decided where, after each file; for tables of two columns and a label")
     .addHelpText(
       "after",
       `
-The files are the parts of a stream, in their order: what a later one teaches
-leaves what was learned from the earlier ones. A table has a header line,
-columns of numbers, and a column with the label. Texts are lines of JSON with
-the fields text and label; their features are the mean state of a language
-model.
+The files are learned in their order: what a later one teaches does not take
+away what was learned from the earlier ones. A table has a header line, columns
+of numbers, and a column with the label. Texts are lines of JSON with the fields
+text and label; their features are the mean state of a language model.
+
+Examples:
   ventris memory bottleneck train mon.csv tue.csv --out week.safetensors
   ventris memory bottleneck train a.jsonl --label topic --out a.safetensors`,
     )
@@ -108,7 +111,7 @@ model.
     .action(evaluate);
   addSizes(
     addSource(group.command("compare")).description(
-      "learn the classes of labelled rows or texts split by split, beside heads that are tuned on the same stream; every fifth row is for the test",
+      "learn the classes of labelled rows or texts a few at a time (--split), and compare what is kept with classifiers that are trained on the same rows; every fifth row is kept for the test",
     ),
   )
     .addOption(numberFlag("--split", z.int().min(1).max(1000), "how many classes come at a time").default(2))
@@ -122,7 +125,10 @@ const list = (flags: string, description: string): Option =>
 const addSource = (command: Command, chooses = true): Command => {
   command
     .argument("<data...>", "tables (.csv, .tsv) or texts (.jsonl), which may be compressed (.gz); all of one kind")
-    .option("--label <name>", "column or field of the label; default: a table's last column, and label for texts")
+    .option(
+      "--label <name>",
+      "the column or field that has the label; default: the last column of a table, the field label of texts",
+    )
     .option(
       "-m, --model <name>",
       `the model that reads texts (tables need none): ${modelHelp}. Default: ${usualModel}.`,
@@ -130,7 +136,7 @@ const addSource = (command: Command, chooses = true): Command => {
   if (chooses)
     command.option(
       "--site <site>",
-      "the site of the model whose mean state is the features of a text; default: the input of the feed-forward block at seven tenths of its depth",
+      "the place in the model whose state, averaged over a text, is what is learnt from; default: the input of the feed-forward block, seven tenths of the way through the layers",
     );
   return command.addOption(threadsFlag()).option("--json", "print one JSON object");
 };
@@ -138,16 +144,24 @@ const addSource = (command: Command, chooses = true): Command => {
 const addSizes = (command: Command): Command =>
   command
     .addOption(
-      numberFlag("--codebooks", z.int().min(1).max(4096), `tables that decide together; default: ${usual.codebooks}`),
+      numberFlag(
+        "--codebooks",
+        z.int().min(1).max(4096),
+        `how many tables of keys and values decide together; default: ${usual.codebooks}`,
+      ),
     )
     .addOption(
-      numberFlag("--pairs", z.int().min(1).max(65536), `keys and values of each table; default: ${usual.pairs}`),
+      numberFlag(
+        "--pairs",
+        z.int().min(1).max(65536),
+        `how many pairs of a key and a value each table has; default: ${usual.pairs}`,
+      ),
     )
     .addOption(
       numberFlag(
         "--key-width",
         z.int().min(1).max(4096),
-        `numbers of a key; default: as many as features, at most ${usual.keyWidth}`,
+        `how many numbers a key has; default: as many as features, at most ${usual.keyWidth}`,
       ),
     )
     .addOption(numberFlag("--passes", z.int().min(1).max(100_000), "how often every row is seen").default(20))

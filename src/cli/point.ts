@@ -71,9 +71,10 @@ export function define(command: Command): void {
         ),
       )
       .addOption(
-        new Option("--rule <name>", "rule that answers must keep to; default: the task's own").choices(
-          Object.keys(rules),
-        ),
+        new Option(
+          "--rule <name>",
+          "rule that answers must keep to; no-repeat: no point twice; hull: three points or more, none twice; tour: every point once; triples: triangles, as delaunay has them; none: any points; default: that of the task",
+        ).choices(Object.keys(rules)),
       )
       .option("--json", "print one JSON object");
   for (const task of taskNames) {

@@ -69,7 +69,6 @@ export function defineReward(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .addHelpText(
       "after",
       examples(
