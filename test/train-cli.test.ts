@@ -94,6 +94,9 @@ it("--init writes a recipe that fits the texts; it is trained, and its samples g
 
   const samples = await json("train", "sample", "run", "-n", "5", "--temperature", "0", "Day", "The fox");
   expect(samples.map(({ prompt }: { prompt: string }) => prompt)).toEqual(["Day", "The fox"]);
+  const shown = await ventris("train", "sample", "run", "-n", "5", "--temperature", "0", "Day");
+  expect(shown.stderr).toMatch(/^the sign \| stands between what was given and what the model wrote\n/);
+  expect(shown.stdout.trim()).toBe(`Day|${samples[0].text}`.trim());
   const own = await json("train", "sample", "run", "--max-tokens", "3");
   expect(own).toHaveLength(4);
   for (const { prompt } of own) expect(stories.some((text) => text.startsWith(prompt))).toBe(true);
@@ -164,8 +167,9 @@ it("a run is watched and interrupted: it is saved, and goes on", async () => {
   const { status, stdout } = await done;
   const stopped = JSON.parse(stdout);
   expect([status, stopped.reason]).toEqual([130, "aborted"]);
-  expect(seen).toMatch(/step 2: .+\|/);
-  expect(seen).toMatch(/the same command goes on from it/);
+  expect(seen).toMatch(/the sign \| stands between what was given and what the model wrote\s+step 2: .+\|/);
+  expect(seen).toMatch(/stopped early \(interrupted\); .* the same command goes on from it/);
+  expect(seen).not.toContain("aborted");
   expect(await json("train", "status", "watched")).toMatchObject({ running: false, step: stopped.step });
   expect((await ventris("train", "status", "watched")).stdout).toMatch(/stopped; the same command goes on/);
 
@@ -211,7 +215,9 @@ describe("finetune", () => {
     const words = ["train", "finetune", "model", "page.txt", "--folder", "page"];
     const stopped = await ventris(...words, "--max-minutes", "0.00001");
     expect(stopped.stderr).toMatch(/measured on .* batch(es)? of 1 x \d+ tokens, which is little/);
-    expect(stopped.stderr).toMatch(/stopped early .*the same command with more --max-minutes goes on from it/);
+    expect(stopped.stderr).toMatch(
+      /stopped early \(its --max-minutes are over\).*the same command with more --max-minutes goes on from it/,
+    );
     const { resumedFrom, step, steps } = await json(...words);
     expect([resumedFrom > 0, step]).toEqual([true, steps]);
     await refused([...words, "--epochs", "9"], /page.recipe\.json is there already and says something else/);

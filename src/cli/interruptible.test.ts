@@ -26,6 +26,7 @@ describe("interruptible", () => {
       });
     await expect(ended("the request was aborted")).rejects.toMatchObject({ code: "aborted", message: "interrupted" });
     await expect(ended("the tasks were interrupted")).rejects.toThrow("the tasks were interrupted");
+    await expect(ended("fitting was aborted")).rejects.toThrow(/^fitting was interrupted$/);
     const other = interruptible(() => Promise.reject(new VentrisError("aborted", "the request was aborted")));
     await expect(other).rejects.toThrow("the request was aborted");
   });

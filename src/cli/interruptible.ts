@@ -3,7 +3,7 @@ import { VentrisError } from "../errors.ts";
 
 /**
  * Runs an action with a signal that the first Ctrl-C (SIGINT) or SIGTERM aborts; a second one ends the process as usual.
- * Errors: those of the action; the engine's, that its request was aborted, in words for a command, which may have made none.
+ * Errors: those of the action; that something was aborted in words for a command, whose user knows of an interrupt, and of no request.
  */
 export async function interruptible<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
@@ -21,9 +21,12 @@ export async function interruptible<T>(action: (signal: AbortSignal) => Promise<
   try {
     return await action(controller.signal);
   } catch (cause) {
-    const engines = cause instanceof VentrisError && /^the request was aborted\b/.test(cause.message);
-    throw engines && controller.signal.aborted ? new VentrisError("aborted", "interrupted", { cause }) : cause;
+    const ended = cause instanceof VentrisError && cause.code === "aborted" && controller.signal.aborted;
+    throw ended ? new VentrisError("aborted", wordsOf(cause), { cause }) : cause;
   } finally {
     release();
   }
 }
+
+const wordsOf = ({ message }: VentrisError): string =>
+  /^the request was aborted\b/.test(message) ? "interrupted" : message.replace(/\baborted\b/, "interrupted");

@@ -141,12 +141,18 @@ export function lookingOn(
   };
 }
 
+/** What people are told before samples. */
+export const marked = "the sign | stands between what was given and what the model wrote";
+
 /** Two openings of held-out texts, continued by the model as it is. */
-const samplesOf =
-  (run: string, threads: number | undefined, signal: AbortSignal) =>
-  async (write: (folder: string) => Promise<void>, step: number): Promise<void> => {
+function samplesOf(run: string, threads: number | undefined, signal: AbortSignal) {
+  let told = false;
+  return async (write: (folder: string) => Promise<void>, step: number): Promise<void> => {
     const { openings } = await readNote(run);
     const prompts = openings.slice(0, 2);
     const texts = await sample(write, { prompts, maxTokens: 80, temperature: 0.7, seed: step, threads, signal });
+    if (!told) say(`\n${marked}`);
+    told = true;
     for (const [i, text] of texts.entries()) say(`\nstep ${step}: ${prompts[i]}|${text}`);
   };
+}

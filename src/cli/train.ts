@@ -18,7 +18,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
 import { beginFinetuning, beginTraining, type FinetuneOptions, folderFor, resultOf } from "./train-begin.ts";
-import { lookingOn, runStatus, sample, writeRunModel } from "./train-look.ts";
+import { lookingOn, marked, runStatus, sample, writeRunModel } from "./train-look.ts";
 import { defineMaking } from "./train-making.ts";
 import { defineReward } from "./train-reward.ts";
 
@@ -77,7 +77,13 @@ export function define(command: Command): void {
     .addOption(
       numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
     )
-    .addOption(numberFlag("--sample-every", z.int().min(1), "show what the model writes, every so many steps"))
+    .addOption(
+      numberFlag(
+        "--sample-every",
+        z.int().min(1),
+        "show what the model writes, every so many steps: a text that is held out of training, the sign |, and how the model goes on",
+      ),
+    )
     .addOption(
       numberFlag(
         "--keep-every",
@@ -182,7 +188,9 @@ export function define(command: Command): void {
     .action(status);
   command
     .command("sample")
-    .description("let the last checkpoint of a run continue texts")
+    .description(
+      "let the last checkpoint of a run continue texts; the sign | stands between each text and what the model adds",
+    )
     .argument("<run>", "folder of the run (--run), or of a finetuning (--folder)")
     .argument("[prompts...]", "texts to continue; default: beginnings of texts that are held out of training")
     .addOption(numberFlag("-n, --max-tokens", z.int().min(1).max(100_000), "stop after this many tokens").default(100))
@@ -307,8 +315,11 @@ async function runAndTell(
     print([`${recipe.name}: step ${step} of ${recipe.steps}`, ...losses.flat(), ...written].join(" · "));
   }
   if (step < recipe.steps) {
-    const more = reason === "time" ? "the same command with more --max-minutes" : "the same command";
-    say(`stopped early (${reason}); the checkpoint is in ${run}, and ${more} goes on from it`);
+    const [why, more] =
+      reason === "time"
+        ? ["its --max-minutes are over", "the same command with more --max-minutes"]
+        : ["interrupted", "the same command"];
+    say(`stopped early (${why}); the checkpoint is in ${run}, and ${more} goes on from it`);
   }
   if (reason === "aborted") process.exitCode = 130;
 }
@@ -399,5 +410,8 @@ async function sampleRun(folder: string, given: string[], { json, ...flags }: Sa
     sample((written) => writeRunModel(run, written), { prompts, ...flags, signal }),
   );
   if (json) printJson(prompts.map((prompt, i) => ({ prompt, text: texts[i] })));
-  else for (const [i, text] of texts.entries()) print(`${prompts[i]}|${text}\n`);
+  else {
+    if (texts.length > 0) say(`${marked}\n`);
+    for (const [i, text] of texts.entries()) print(`${prompts[i]}|${text}\n`);
+  }
 }
