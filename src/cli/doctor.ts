@@ -38,7 +38,7 @@ interface Check {
   readonly remedy?: string;
 }
 
-interface Gain {
+export interface Gain {
   readonly method: string;
   readonly lossless: boolean;
   readonly speedUp?: number;
@@ -223,6 +223,31 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
   });
 }
 
+const prospect = ({ speedUp, most, disturbed, unfit }: Gain) =>
+  unfit ? "cannot work" : prospectOf({ speedUp, most: most!, disturbed });
+
+/** What one is to know before the table; undefined where all pass times are those of an idle machine. */
+export function warningOf(gains: readonly Gain[], model: string, load: string): string | undefined {
+  if (!load && !gains.some(({ disturbed }) => disturbed)) return undefined;
+  const which = load ? `The pass times are too long${load}` : "The pass times of drafts are too long, as said below";
+  return `${which}, and what the table says by them is no more than likely: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`;
+}
+
+/** Method, expected, at best and verdict. Figures that tell nothing are left out, and those of a busy machine promise nothing. */
+export const gainRows = (gains: readonly Gain[]): string[][] =>
+  gains.map((gain) => {
+    const found = prospect(gain);
+    const factor = (value: number | undefined): string =>
+      value === undefined || found === "not known" ? "-" : `${value.toFixed(2)}×`;
+    return [gain.method, factor(gain.speedUp), factor(gain.most), verdictOf(gain, found)];
+  });
+
+function verdictOf({ speedUp, disturbed }: Gain, found: ReturnType<typeof prospect>): string {
+  if (found === "cannot work" || found === "not known") return found;
+  if (found !== "may gain") return disturbed ? "likely no gain" : "no gain";
+  return speedUp === undefined ? "depends on the text" : disturbed ? "likely gains" : "gains";
+}
+
 function showGains({ model, parameters, contextLength, passes, methods: gains }: Gains): void {
   const width = Math.min(100, widthOf(process.stdout));
   const time = (rows: number): string => {
@@ -234,26 +259,9 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   const times = `a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}`;
   print(`${wrap(times, width).join("\n")}\n`);
   const load = underLoad(passes);
-  if (load)
-    print(
-      `${wrap(`The pass times are too long${load}: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`, width).join("\n")}\n`,
-    );
-  const factor = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
-  const prospect = ({ speedUp, most, disturbed, unfit }: Gain) =>
-    unfit ? "cannot work" : prospectOf({ speedUp, most: most!, disturbed });
-  const verdict = (gain: Gain): string => {
-    const found = prospect(gain);
-    if (found === "cannot work" || found === "not known") return found;
-    if (found !== "may gain") return "no gain";
-    return gain.speedUp === undefined ? "depends on the text" : "gains";
-  };
-  print(
-    formatTable(
-      ["method", "expected", "at best", "verdict"],
-      gains.map((gain) => [gain.method, factor(gain.speedUp), factor(gain.most), verdict(gain)]),
-      width,
-    ),
-  );
+  const warning = warningOf(gains, model, load);
+  if (warning) print(`${wrap(warning, width).join("\n")}\n`);
+  print(formatTable(["method", "expected", "at best", "verdict"], gainRows(gains), width));
   const reasons = new Map<string, string[]>();
   for (const gain of gains) {
     const hopeless = prospect(gain) !== "may gain";
@@ -262,10 +270,6 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
     reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);
   }
   for (const [reason, names] of reasons) print(`\n${wrap(`${names.join(", ")}: ${reason}.`, width).join("\n")}`);
-  if (gains.some((gain) => prospect(gain) === "not known")) {
-    const says = `Not known: the pass times were taken beside other programs and do not tell; ventris doctor --model ${model} --measure takes them anew, best on an idle machine.`;
-    print(`\n${wrap(says, width).join("\n")}`);
-  }
   print(
     `\n${wrap("Expected: on texts like those that the model writes itself, compared with plain decoding. At best: were every draft right.", width).join("\n")}`,
   );
