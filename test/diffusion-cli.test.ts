@@ -46,6 +46,17 @@ test("what is no template, and what does not go with one", async () => {
   expect(causal).toMatchObject({ status: 2, stderr: expect.stringContaining("canvas") });
 });
 
+test("what is learnt from a canvas is refused of a model that has none, with one that has", async () => {
+  for (const words of [
+    ["collect", "knossos", "--out", "none.safetensors"],
+    ["collect", "knossos", "--prompts", "gone.txt", "--out", "none.safetensors"],
+  ]) {
+    const { status, stdout, stderr } = await ventris("diffusion", ...words);
+    expect([status, stdout]).toEqual([2, ""]);
+    expect(stderr).toMatch(/^ventris: knossos is no diffusion model: .*; of the shipped models mycenae has one\n$/);
+  }
+});
+
 test("records are collected, a filter is trained on them, and decodes; neither goes with another model", async () => {
   const records = join(folder, "records.safetensors");
   const [out, own] = [join(folder, "filter"), join(folder, "own")];

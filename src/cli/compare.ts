@@ -36,10 +36,11 @@ import {
   readPrompt,
   readPromptFile,
   readRequest,
+  requirePrompt,
 } from "./request.ts";
 import { formatTable } from "./table.ts";
 import { widthOf, wrap } from "./terminal.ts";
-import { roundsOf, treeLegend } from "./tree.ts";
+import { draftedRounds, treeLegend } from "./tree.ts";
 
 interface CompareFlags extends RequestFlags {
   methods?: string;
@@ -74,7 +75,10 @@ export function define(command: Command): void {
     )
     .option("--draft <model>", "the draft model of all methods that have one, instead of their default")
     .addOption(number("--repeat", "measure every prompt this many times", 1000).default(4))
-    .option("--tree", "show the drafted trees of the first rounds, and why their tokens were kept or rejected")
+    .option(
+      "--tree",
+      "show the drafted trees of the first rounds that drafted something, and why their tokens were kept or rejected",
+    )
     .addOption(number("--rounds", "show this many rounds of each method, as --tree shows 3").implies({ tree: true }));
   addSamplingFlags(command, defaults);
   addOutputFlags(command, { defaults });
@@ -111,6 +115,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   ensure(flags.draft === undefined || drafting, "bad_option", "--draft: none of these methods has a draft model");
   const prompts = await readPrompts(words, flags);
   await using model = await openShown(flags.model, openOptions(flags));
+  for (const prompt of prompts) requirePrompt(prompt, model, "compare");
   const request = { ...defaults, ...(isCanvas(model) && ofCanvases), ...given };
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
@@ -137,7 +142,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     else if (entries.length > 0) show(comparison, rounds, nameOf);
     if (out !== undefined && entries.length > 0) {
       const title = `${plural(entries.length, "method")} on ${flags.model}`;
-      const page = { title, comparison, notes, request, trees: treesOf(comparison, Math.max(rounds, 1), nameOf) };
+      const page = { title, comparison, notes, request, trees: treesOf(comparison, Math.max(rounds, 1), nameOf).trees };
       await writeFileAtomically(out, out.endsWith(".svg") ? comparisonFigure(page) : comparisonPage(page));
       say(`wrote ${out}`);
     }
@@ -169,7 +174,7 @@ const withDraft = ({ method, options }: ChosenMethod, draft: string | undefined)
 });
 
 async function readPrompts(words: readonly string[], flags: CompareFlags): Promise<Text[]> {
-  if (flags.prompts === undefined) return [inForm(await readPrompt(words, flags), flags)];
+  if (flags.prompts === undefined) return [inForm(await readPrompt(words, flags, "compare"), flags)];
   const others = words.length > 0 || flags.promptFile !== undefined || flags.promptIds !== undefined;
   ensure(!others, "bad_option", "give one prompt or --prompts, not both");
   const lines = (await readPromptFile(flags.prompts, "--prompts")).split(/\r?\n/).filter((line) => line.trim() !== "");
@@ -200,7 +205,9 @@ const toJson = (
       ...(interval && { interval }),
       verdict: verdictOf(entry, measureOf(entries)),
       ...(entry.outlook && { outlook: entry.outlook }),
-      ...(rounds > 0 && { rounds: roundsOf(events[0]).slice(0, rounds) }),
+      ...(rounds > 0 && {
+        rounds: draftedRounds(events[0], rounds).shown.map(({ number, round }) => ({ number, ...round })),
+      }),
     };
   }),
   skipped,
@@ -224,8 +231,9 @@ function show(comparison: Comparison, rounds: number, nameOf: (token: number) =>
       );
     }
   }
-  const trees = treesOf(comparison, rounds, nameOf, widthOf(process.stdout));
+  const { trees, without } = treesOf(comparison, rounds, nameOf, widthOf(process.stdout));
   if (rounds > 0 && trees.length === 0) say("none of these methods drafted anything: there is no tree to show");
+  else if (without.length > 0) print(`\n${without.flatMap((line) => wrap(`${line}.`, width)).join("\n")}`);
   if (trees.length > 0) print(`\n${wrap(treeLegend.replaceAll("\n", " "), width).join("\n")}`);
   for (const tree of trees) print(`\n${tree}`);
 }

@@ -15,7 +15,7 @@ import {
 } from "./comparison.ts";
 import { marginNote } from "./margin.ts";
 import { sampling } from "./misfit.ts";
-import { drawRound, roundsOf } from "./tree.ts";
+import { draftedRounds, drawRound } from "./tree.ts";
 
 const fewTokens = 50;
 /** Verdicts that no row says: that there are too few runs is one note of all. */
@@ -153,15 +153,25 @@ export function prospectOf({ speedUp: expected, most, disturbed }: Omit<Outlook,
 export const listed = (labels: readonly string[]): string =>
   labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}`;
 
-/** Drafted trees of the first rounds on the first prompt, none wider than `width`. */
-export const treesOf = (
-  { entries }: Comparison,
+/** Drafted trees of the first rounds that have one on the first prompt, none wider than `width`, and which rounds have none. */
+export function treesOf(
+  { entries }: Pick<Comparison, "entries">,
   rounds: number,
   nameOf: (token: number) => string,
   width?: number,
-): string[] =>
-  entries.flatMap(({ label, events }) =>
-    roundsOf(events[0])
-      .slice(0, rounds)
-      .map((round, i) => drawRound(round, nameOf, width, `${label}, round ${i + 1}: `)),
-  );
+): { trees: string[]; without: string[] } {
+  const trees: string[] = [];
+  const without: string[] = [];
+  for (const { label, events } of rounds > 0 ? entries : []) {
+    const { shown, empty } = draftedRounds(events[0], rounds);
+    for (const { number, round } of shown) trees.push(drawRound(round, nameOf, width, `${label}, round ${number}: `));
+    const last = shown.at(-1)?.number;
+    if (empty === 0) continue;
+    without.push(
+      last === undefined
+        ? `${label} drafted nothing in ${empty === 1 ? "its only round" : `any of its ${empty} rounds`}`
+        : `${label} drafted nothing in ${empty} of its first ${last} rounds`,
+    );
+  }
+  return { trees, without };
+}

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, plural } from "../errors.ts";
 import { learn2pd } from "../methods/index.ts";
+import { shippedWith } from "../models/shipping.ts";
 import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
@@ -124,6 +125,13 @@ export function define(command: Command): void {
     .action(trainFilter);
 }
 
+/** Errors: `bad_option` for a model of another kind, with the shipped ones of this. */
+function requireDiffusion({ name, capabilities }: Pick<Model, "name" | "capabilities">): void {
+  ensure(capabilities.has("canvas"), "bad_option", () => {
+    return `${name} is no diffusion model: these have a canvas, which they fill in any order${shippedWith(["canvas"])}`;
+  });
+}
+
 /** Prompts as the model's template writes them; of a file the texts as they are. */
 async function promptsOf(model: Model, flags: CollectFlags): Promise<number[][]> {
   const { tokenizer } = model;
@@ -147,6 +155,7 @@ async function collect(reference: string, flags: CollectFlags, command: Command)
   if (flags.prompts !== undefined) refuseFlags(command, ["seed"], "is that of the tasks, and --prompts gives others");
   const { length, blockLength, states, out } = flags;
   await using model = await openShown(reference, { threads: flags.threads });
+  requireDiffusion(model);
   const prompts = await promptsOf(model, flags);
   const records = await interruptible((signal) =>
     learn2pd.collectRecords(model, {
@@ -178,6 +187,7 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
   const { out, depth, steps, rate, threshold, seed, threads } = flags;
   const records = learn2pd.joinRecords(await Promise.all(flags.records.map(learn2pd.readRecords)));
   await using model = await openShown(reference, { threads });
+  requireDiffusion(model);
   ensure(records.base === (await model.fingerprint()), "bad_option", () => {
     return `${flags.records.join(", ")}: collected with another model, whose confidences say nothing about ${reference}`;
   });

@@ -1,9 +1,10 @@
 /** What `run`, `compare` and their like share: prompt, model and options as flags and arguments name them. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { DecodeOptions, Text } from "../calls.ts";
+import { type DecodeOptions, isCanvas, type Text } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions } from "../engine/load.ts";
+import type { DecodingModel } from "../engine/model.ts";
 import { type RemoteOptions, remoteOptions } from "../engine/remote/model.ts";
 import { largestNumber, type ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
@@ -223,8 +224,23 @@ export function inForm(prompt: string | number[], { chat }: RequestFlags): Text 
   return [{ role: "user", content: prompt }];
 }
 
+/** What `readPrompt` reads for; its name is in the example. */
+type Asking = "run" | "compare";
+
+const noPrompt = (command: Asking): string =>
+  `give a prompt, as in: ventris ${command} "Once upon a time"; or give it by --prompt-file, or through a pipe`;
+
+/** Errors: `bad_option` for an empty prompt, but of a canvas, which can be filled without one. */
+export function requirePrompt(prompt: unknown, model: Pick<DecodingModel, "capabilities">, command: Asking): void {
+  ensure(prompt !== "" || isCanvas(model), "bad_option", () => noPrompt(command));
+}
+
 /** The prompt from exactly one place: arguments, --prompt-file, --prompt-ids, or else standard input where it is no terminal. */
-export async function readPrompt(words: readonly string[], flags: RequestFlags): Promise<string | number[]> {
+export async function readPrompt(
+  words: readonly string[],
+  flags: RequestFlags,
+  command: Asking,
+): Promise<string | number[]> {
   const { promptFile, promptIds: ids } = flags;
   const given = [words.length > 0, promptFile !== undefined, ids !== undefined].filter(Boolean).length;
   ensure(given <= 1, "bad_option", "give the prompt once: as arguments, with --prompt-file or with --prompt-ids");
@@ -238,11 +254,7 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
   );
   if (words.length > 0) return words.join(" ");
   if (promptFile === undefined) {
-    ensure(
-      !process.stdin.isTTY,
-      "bad_option",
-      "no prompt: give one as an argument, with --prompt-file, or through a pipe",
-    );
+    ensure(!process.stdin.isTTY, "bad_option", () => noPrompt(command));
     return promptText(
       await readBounded(process.stdin, "standard input", longestPrompt, "the prompt"),
       "standard input",

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
+import type { Entry } from "./comparison.ts";
+import { treesOf } from "./comparison-report.ts";
 import { displayWidth } from "./terminal.ts";
-import { type DraftedRound, drawRound } from "./tree.ts";
+import { type DraftedRound, draftedRounds, drawRound } from "./tree.ts";
 
 const best = "the target's most likely token";
 
@@ -12,6 +14,15 @@ function roundOf(parents: readonly number[], path: readonly number[]): DraftedRo
     verify: { type: "verify", path, token: 0, reasons: [...path.map(() => best), `${best}, which was not drafted`] },
   } as unknown as DraftedRound;
 }
+/** A trace whose rounds draft so many tokens each. */
+const traceOf = (counts: readonly number[]) =>
+  counts.flatMap((count) => {
+    const { draft, verify } = roundOf(
+      Array.from({ length: count }, (_, i) => i),
+      [],
+    );
+    return [draft, verify];
+  });
 const name = (token: number): string => `" word${token}"`;
 
 describe("a drawn tree", () => {
@@ -53,5 +64,38 @@ describe("a drawn tree", () => {
     const lines = drawRound(roundOf([0], []), () => JSON.stringify("=".repeat(300)), 60).split("\n");
     for (const line of lines) expect(displayWidth(line)).toBeLessThanOrEqual(60);
     expect(lines[1]).toMatch(/=… 0\.500 {2}✗$/);
+  });
+});
+
+describe("rounds that are shown", () => {
+  const shownOf = (counts: readonly number[], most: number) => {
+    const { shown, empty } = draftedRounds(traceOf(counts), most);
+    return { numbers: shown.map(({ number }) => number), empty };
+  };
+
+  it("are the first in which something was drafted, and the others up to them are counted", () => {
+    expect(shownOf([0, 0, 3, 0, 1, 2, 0, 4], 3)).toEqual({ numbers: [3, 5, 6], empty: 3 });
+    expect(shownOf([2, 1], 3)).toEqual({ numbers: [1, 2], empty: 0 });
+    expect(shownOf([0, 0], 3)).toEqual({ numbers: [], empty: 2 });
+    expect(shownOf([], 3)).toEqual({ numbers: [], empty: 0 });
+  });
+
+  it("stand beside a line for what drafted nothing", () => {
+    const entries = (
+      [
+        ["dyspec", [0, 2, 0, 1]],
+        ["aded", [0, 0]],
+        ["chain", [1, 0]],
+        ["greedy", []],
+      ] as const
+    ).map(([label, counts]) => ({ label, events: [traceOf(counts)] }) as unknown as Entry);
+    const { trees, without } = treesOf({ entries }, 2, name);
+    expect(trees.map((tree) => tree.split(":")[0])).toEqual(["dyspec, round 2", "dyspec, round 4", "chain, round 1"]);
+    expect(trees.join()).not.toContain("0 tokens drafted");
+    expect(without).toEqual([
+      "dyspec drafted nothing in 2 of its first 4 rounds",
+      "aded drafted nothing in any of its 2 rounds",
+    ]);
+    expect(treesOf({ entries }, 0, name)).toEqual({ trees: [], without: [] });
   });
 });

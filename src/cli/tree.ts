@@ -13,7 +13,7 @@ export interface DraftedRound {
 }
 
 /** The rounds of a speculative run's trace, in order; empty for other methods. */
-export function roundsOf(events: readonly TraceEvent[]): DraftedRound[] {
+function roundsOf(events: readonly TraceEvent[]): DraftedRound[] {
   const rounds: DraftedRound[] = [];
   let draft: DraftEvent | undefined;
   for (const event of events) {
@@ -24,6 +24,16 @@ export function roundsOf(events: readonly TraceEvent[]): DraftedRound[] {
     }
   }
   return rounds;
+}
+
+/** The first rounds in which something was drafted, with their numbers from 1; `empty` of the rounds up to the last of them drafted nothing. */
+export function draftedRounds(
+  events: readonly TraceEvent[],
+  most: number,
+): { shown: { number: number; round: DraftedRound }[]; empty: number } {
+  const rounds = roundsOf(events).map((round, i) => ({ number: i + 1, round }));
+  const shown = rounds.filter(({ round }) => round.draft.tokens.length > 0).slice(0, most);
+  return { shown, empty: (shown.at(-1)?.number ?? rounds.length) - shown.length };
 }
 
 /** What the signs of a drawn tree mean. */
