@@ -13,6 +13,7 @@ import { basename, delimiter, join } from "node:path";
 import { PhotonImage } from "@cf-wasm/photon";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { open } from "../src/index.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { tinyGguf } from "./fixtures/gguf.ts";
@@ -325,6 +326,26 @@ const pages = [
       .map((name) => `${place}/${name}`),
   ),
 ];
+it("questions and blanks that are shown get answers that read well", { timeout: 120_000 }, async () => {
+  const shown = ["README.md", "docs/cli.md", "models/mycenae/README.md", "src/methods/diffusion/README.md"];
+  const texts = [...shown, "src/cli/run.ts", "src/cli/start.ts"].map(read).join("\n");
+  const questions = [...texts.matchAll(/(?:chat\.send\(|--chat )"([^"]*)"/g)].map(([, question]) => question);
+  const blanks = [...texts.matchAll(/--fill "([^"]*)"(?: --fill-lengths ([\d,]+))?/g)];
+  expect([questions.length, blanks.length]).toEqual([2, 5]);
+  await using phaistos = await open("phaistos");
+  for (const question of questions) {
+    expect(await phaistos.chat({ system: "Answer briefly." }).send(question).reply, question).toMatch(/Answer: 23$/);
+    const { text } = await phaistos.generate([{ role: "user", content: question }]); // as run --chat asks
+    expect(text, question).toMatch(/Answer: 23$/);
+  }
+  await using mycenae = await open("mycenae");
+  for (const [, fill, given] of blanks) {
+    const lengths = given?.split(",").map(Number);
+    const { text } = await mycenae.generate({ fill, ...(lengths && { lengths }) });
+    expect(text, fill).not.toMatch(/[.,!?]\s*[.,!?]|\. \p{Ll}/u);
+  }
+});
+
 it("every program compiles as it stands, as strictly as a reader's project may", { timeout: 300_000 }, async () => {
   const place = await mkdtemp(join(folder, "types-"));
   for (const name of ["openai", "ai", "zod", "@types"]) {

@@ -32,6 +32,7 @@ import {
   type RequestFlags,
   readPrompt,
   readRequest,
+  requirePrompt,
 } from "./request.ts";
 import { styled, wordWriter } from "./terminal.ts";
 import { writeTrace } from "./trace-file.ts";
@@ -104,7 +105,7 @@ Examples:
   ventris run --method dyspec --set budget=16 -n 100 "Once upon a time"
   ventris run --method greedy --json -n 32 "Once upon a time"
   echo "The king said" | ventris run --stop "." --stop '\\n' --samples 4
-  ventris run --model mycenae --fill "The old king ___ and then ___."`,
+  ventris run --model mycenae --fill "The king was very ___." --fill-lengths 1`,
   );
   command.action(run);
 }
@@ -119,6 +120,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   await using model = await openShown(flags.model, openOptions(flags));
   endProgress();
   requireDecodes(model);
+  requirePrompt(prompt, model, "run");
 
   await interruptible(async (signal) => {
     const first = options.request ?? 0;
@@ -170,9 +172,9 @@ async function promptOf(words: string[], flags: RunFlags): Promise<Prompt> {
   ensure(!flags.chat || fill === undefined, "bad_option", "--chat and --fill: give one of them");
   if (image) {
     ensure(promptIds === undefined, "bad_option", "--image: beside pictures the prompt is a text, not --prompt-ids");
-    return [...image.map((file) => ({ image: file })), (await readPrompt(words, flags)) as string];
+    return [...image.map((file) => ({ image: file })), (await readPrompt(words, flags, "run")) as string];
   }
-  if (fill === undefined) return inForm(await readPrompt(words, flags), flags);
+  if (fill === undefined) return inForm(await readPrompt(words, flags, "run"), flags);
   const other = words.length > 0 || promptFile !== undefined || promptIds !== undefined;
   ensure(!other, "bad_option", "--fill: the text to fill stands in the place of a prompt: give one of them");
   return { fill, ...(lengths && { lengths }) };

@@ -1,20 +1,20 @@
 import { expect, test } from "vitest";
 import type { RunResult } from "../engine/run.ts";
 import { findMethod } from "../methods/index.ts";
-import { type Again, figuresOf, suggestions, wordsFor, wordsForShort } from "./start.ts";
+import { type Again, figuresOf, type Search, suggestions, wordsFor, wordsForCanvas, wordsForShort } from "./start.ts";
 
 const result = (decode: number, passes: number): RunResult =>
   ({ text: "a story", seconds: { decode }, counters: { generated: 200, passes } }) as RunResult;
 
 const again = (decode: number): Again => ({
   method: findMethod("dyspec"),
-  candidates: 14,
   plain: result(1, 200),
   fast: result(decode, 90),
 });
+const search = (decode: number, hopeless = 0): Search => ({ candidates: 14, hopeless, best: again(decode) });
 
 test("a method that was faster is named as the fastest, and is the first to try", () => {
-  expect(wordsFor(result(1, 200), again(0.5))).toBe(
+  expect(wordsFor(result(1, 200), search(0.5), "knossos")).toBe(
     "Decoded again by dyspec, the fastest here of 14 methods that change nothing but the speed: the same text, token for token, at 400 tokens/s beside 200 of plain decoding (2.00×), one run after the other, with 90 passes instead of 200.",
   );
   expect(suggestions(again(0.5), "knossos")).toMatch(/^.*run --method dyspec "The fox said"/);
@@ -22,8 +22,11 @@ test("a method that was faster is named as the fastest, and is the first to try"
 
 test("one that was not is said to be none with its figure, and is not recommended", () => {
   for (const decode of [0.97, 1.3]) {
-    const words = wordsFor(result(1, 200), again(decode));
+    const words = wordsFor(result(1, 200), search(decode), "knossos");
     expect(words).toMatch(/^None of 14 methods that change nothing but the speed was clearly faster here and now\. /);
+    expect(wordsFor(result(1, 200), search(decode, 3), "knossos")).toMatch(
+      /^None of 14 .* here and now; of 3 of them that was not expected, and they were not tried\. Decoded again by dyspec, /,
+    );
     expect(words).toContain(`(${(1 / decode).toFixed(2)}×)`);
     expect(words).not.toContain("fastest");
     expect(words).toContain(", one run after the other.");
@@ -31,6 +34,41 @@ test("one that was not is said to be none with its figure, and is not recommende
     expect(suggestions(again(decode), "knossos")).toMatch(/ compare [\s\S]* doctor --model knossos\n/);
   }
   expect(suggestions(undefined, "knossos")).not.toContain("--method");
+});
+
+test("what rests on pass times alone is said to, with the command that takes them anew", () => {
+  const expected =
+    /^By the pass times that were measured .*, none of 14 methods .* is expected to be faster than plain decoding/;
+  const anew = /; ventris doctor --model pylos --measure takes the pass times anew\.$/;
+  const untried = wordsFor(result(1, 200), { candidates: 14, hopeless: 14 }, "pylos");
+  const slower = wordsFor(result(1, 200), search(1.3, 14), "pylos");
+  for (const words of [untried, slower])
+    expect([words, words]).toEqual([expect.stringMatching(expected), expect.stringMatching(anew)]);
+  expect(slower).toMatch(
+    /Decoded again by dyspec, the most promising of them: the same text, token for token, at 154 /,
+  );
+  // A decoding is better known than what was expected of it.
+  expect(wordsFor(result(1, 200), search(0.5, 14), "pylos")).toMatch(
+    /^Decoded again by dyspec, the most promising here of 14 /,
+  );
+  expect(wordsFor(result(1, 200), { candidates: 0, hopeless: 0 }, "pylos")).toMatch(
+    /^No method that changes nothing but/,
+  );
+});
+
+test("there are three commands to try next, in every case", () => {
+  for (const kind of ["text", "canvas", "chat"] as const)
+    for (const found of [undefined, again(0.5), again(1.3)]) {
+      const lines = suggestions(found, "knossos", kind).split("\n");
+      expect(
+        lines.filter((line) => /^ {2}np[mx] /.test(line)),
+        kind,
+      ).toHaveLength(3);
+      expect(
+        lines.filter((line) => /^ {6}\S/.test(line)),
+        kind,
+      ).toHaveLength(3);
+    }
 });
 
 test("the speed of the story is that of a first run, which the second beside it need not equal", () => {
@@ -56,7 +94,7 @@ test("a model that ends at once is said to, with no speed; methods of a canvas p
     "it ended the text after 1 token: too few to measure a speed on. It was made to answer, and may have nothing to add to a text that is whole.",
   );
   expect(said(2)).toMatch(/after 2 tokens: .* Another --seed or another beginning may give more\.$/);
-  const words = wordsFor({ ...result(1, 200), text: "another" }, again(0.5), true);
+  const words = wordsForCanvas({ ...result(1, 200), text: "another" }, search(0.5));
   expect(words).toMatch(/^Decoded again by dyspec, the fastest here of 14 other methods of such models: another text/);
   expect(words).not.toContain("token for token");
 });

@@ -58,7 +58,7 @@ export function define(command: Command): void {
 }
 
 async function start(words: string[], flags: StartFlags): Promise<void> {
-  const prompt = words.length > 0 ? words.join(" ") : opening;
+  const prompt = words.join(" ") || opening;
   const { model: reference, seed } = flags;
   await using model = await openShown(reference, loadOptions(flags));
   const { stdout } = process;
@@ -82,8 +82,8 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
     const told = await tell(model, prompt, { ...request, method: standard }, flags.json ? undefined : width);
     const short = told.counters.generated < leastTokens;
     if (!signal.aborted && !flags.json) show(`\n${short ? wordsForShort(told, model) : figuresOf(told, standard)}`);
-    const again = signal.aborted || short ? undefined : await decodeAgain(model, prompt, request, standard);
-    const whole = signal.aborted ? undefined : again;
+    const again = signal.aborted || short ? undefined : await decodeAgain(model, prompt, request, standard, told);
+    const found = signal.aborted ? undefined : again;
     if (signal.aborted) process.exitCode = 130;
     if (flags.json)
       printJson({
@@ -93,12 +93,12 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
         seed,
         temperature,
         ...told,
-        again: toJson(told, whole),
+        again: toJson(told, found?.best),
       });
     else if (!signal.aborted) {
-      if (!short) show(`\n${wordsFor(told, whole, isCanvas(model))}`);
+      if (found) show(`\n${isCanvas(model) ? wordsForCanvas(told, found) : wordsFor(told, found, reference)}`);
       const kind = isCanvas(model) ? "canvas" : short && model.tokenizer?.encodeChat ? "chat" : "text";
-      print(`\nTry next:\n${suggestions(whole, reference, kind)}`);
+      print(`\nTry next:\n${suggestions(found?.best, reference, kind)}`);
     }
   });
 }
@@ -149,77 +149,121 @@ function givesPlainText(method: Method): boolean {
   return isLossless(method, data) && repeatsPlain(method, data);
 }
 
-/** The whole decoded once more, plainly and by the fastest of so many candidates. */
+/** The whole decoded once more, plainly and by a method. */
 export interface Again {
   readonly method: Method;
-  readonly candidates: number;
   readonly plain: RunResult;
   readonly fast: RunResult;
 }
+
+/** What came of looking for a faster method. */
+export interface Search {
+  /** How many methods there are to look at, with this model. */
+  readonly candidates: number;
+  /** So many of them gain nothing by the pass times that were measured, and were not tried. */
+  readonly hopeless: number;
+  /** By the fastest that was tried, or where none was by the most promising. Undefined: there is none, or it would take long. */
+  readonly best?: Again;
+}
+
+/** What is tried without being expected to gain may take seconds, and not minutes: only where the story itself took less. */
+const mostSeconds = 5;
 
 /** Those that fill a canvas by other rules; each gives a text of its own. */
 const fillsCanvas = (method: Method): boolean =>
   method.needs?.includes("canvas") === true && method.options.safeParse({}).success;
 
 /**
- * The fastest of the methods that give the same text, or of a canvas' own, by a short trial of each, decodes it beside the standard one. Undefined:
- * none is faster.
+ * The fastest of the methods that give the same text, or of a canvas' own, by a short trial of each, decodes it beside the standard one. Those
+ * that gain nothing by the pass times are not tried; where that leaves none, the most promising decodes it all the same: pass times may be
+ * those of a busy machine.
  */
 async function decodeAgain(
   model: Model,
   prompt: string,
   request: DecodeOptions,
   standard: Method,
-): Promise<Again | undefined> {
+  told: RunResult,
+): Promise<Search> {
   const canvas = isCanvas(model);
-  const candidates = methods.filter((one) => one !== standard && (canvas ? fillsCanvas(one) : givesPlainText(one)));
   const short = { ...request, maxTokens: canvas ? canvasTrial : trial };
+  const cheap = told.seconds.decode < mostSeconds;
   const trials: Trial[] = [];
-  for (const method of candidates) {
+  const hopeless: { method: Method; expected: number }[] = [];
+  for (const method of methods) {
     if (request.signal?.aborted) break;
+    if (method === standard || !(canvas ? fillsCanvas(method) : givesPlainText(method))) continue;
     showProgress(`trying ${method.name}`);
     try {
       const outlook = await outlookOf(model, { method, options: {} }, request, request.signal);
-      if (outlook && prospectOf(outlook) !== "may gain") continue;
+      const prospect = outlook && prospectOf(outlook);
+      if (outlook && prospect !== "may gain" && !(prospect === "not known" && cheap)) {
+        hopeless.push({ method, expected: outlook.speedUp ?? outlook.most });
+        continue;
+      }
       await time(model, prompt, short, method);
       trials.push({ method, tokensPerSecond: speedOf(await time(model, prompt, short, method)) });
     } catch (error) {
-      if (!(error instanceof VentrisError && ["unavailable", "bad_option", "aborted"].includes(error.code)))
-        throw error;
+      if (!lacksSomething(error)) throw error;
     }
   }
-  const [best] = trials.sort((a, b) => b.tokensPerSecond - a.tokensPerSecond);
-  if (best) showProgress(`decoding the same again, by ${standard.name} and by ${best.method.name}`);
-  const again = best && {
-    method: best.method,
-    candidates: canvas ? trials.length : candidates.length, // some of a canvas need what a first look has not
-    plain: await time(model, prompt, request, standard),
-    fast: await time(model, prompt, request, best.method),
-  };
-  endProgress();
-  return again;
+  const found = { candidates: trials.length + hopeless.length, hopeless: hopeless.length };
+  trials.sort((a, b) => b.tokensPerSecond - a.tokensPerSecond);
+  hopeless.sort((a, b) => b.expected - a.expected);
+  const [method] = [...trials, ...(cheap ? hopeless : [])].map((one) => one.method);
+  try {
+    return { ...found, best: method && (await decodeBy(method)) };
+  } catch (error) {
+    if (!lacksSomething(error)) throw error;
+    return found;
+  } finally {
+    endProgress();
+  }
+
+  async function decodeBy(method: Method): Promise<Again> {
+    showProgress(`decoding the same again, by ${standard.name} and by ${method.name}`);
+    if (trials.length === 0) await time(model, prompt, short, method);
+    return {
+      method,
+      plain: await time(model, prompt, request, standard),
+      fast: await time(model, prompt, request, method),
+    };
+  }
 }
+
+/** Whether an error says that a method cannot work here, or that all was interrupted. */
+const lacksSomething = (error: unknown): boolean =>
+  error instanceof VentrisError && ["unavailable", "bad_option", "aborted"].includes(error.code);
 
 /** What the second decoding showed. */
-export function wordsFor(told: RunResult, again: Again | undefined, canvas = false): string {
-  if (canvas) return wordsForCanvas(told, again);
-  if (!again) return "No lossless method is faster than plain decoding with this model on this machine.";
-  const { method, candidates, plain, fast } = again;
+export function wordsFor(told: RunResult, { candidates, hopeless, best }: Search, reference: string): string {
+  if (candidates === 0) return "No method that changes nothing but the speed works with this model.";
+  const all = `${candidates} methods that change nothing but the speed`;
+  const unexpected = `By the pass times that were measured on this machine, none of ${all} is expected to be faster than plain decoding`;
+  const anew = `ventris doctor --model ${reference} --measure takes the pass times anew`;
+  if (!best) return `${unexpected}; ${anew}.`;
+  const { method, plain, fast } = best;
   const same =
     fast.text === told.text ? "the same text, token for token" : "another text, which it must not: please report it";
-  const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${gainOf(again).toFixed(2)}×), one run after the other`;
-  if (!isFaster(again))
-    return `None of ${candidates} methods that change nothing but the speed was clearly faster here and now. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}.`;
-  return `Decoded again by ${method.name}, the fastest here of ${candidates} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
+  const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${gainOf(best).toFixed(2)}×), one run after the other`;
+  const untried = candidates === hopeless;
+  if (!isFaster(best)) {
+    if (untried)
+      return `${unexpected}. Decoded again by ${method.name}, the most promising of them: ${same}, at ${speeds}; ${anew}.`;
+    const others = hopeless > 0 ? `; of ${hopeless} of them that was not expected, and they were not tried` : "";
+    return `None of ${all} was clearly faster here and now${others}. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}.`;
+  }
+  return `Decoded again by ${method.name}, ${untried ? "the most promising" : "the fastest"} here of ${all}: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
 }
 
-function wordsForCanvas(told: RunResult, again: Again | undefined): string {
-  if (!again) return "No other method of such models was faster here and now.";
-  const { method, candidates, plain, fast } = again;
+/** The same of a canvas, where each method gives a text of its own. */
+export function wordsForCanvas(told: RunResult, { candidates, best }: Search): string {
+  if (!best) return "No other method works with this model.";
+  const { method, plain, fast } = best;
   const text = fast.text === told.text ? "the same text" : "another text, as each of them may give";
-  const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(again).toFixed(2)}×), one run after the other, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
-  const best = isFaster(again) ? "the fastest here" : "which did best in a short trial";
-  return `Decoded again by ${method.name}, ${best} of ${candidates} other methods of such models: ${figures}.`;
+  const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(best).toFixed(2)}×), one run after the other, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
+  const how = isFaster(best) ? "the fastest here" : "which did best in a short trial";
+  return `Decoded again by ${method.name}, ${how} of ${candidates} other methods of such models: ${figures}.`;
 }
 
 const gainOf = ({ plain, fast }: Again): number => speedOf(fast) / speedOf(plain);
@@ -245,7 +289,7 @@ const time = (model: Model, prompt: string, request: DecodeOptions, method: Meth
 
 const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);
 
-/** Commands as they can be called from here, of this model: that of the method only where it was faster. */
+/** Three commands as they can be called from here, of this model: that of the method only where it was faster, and else the one that tells why not. */
 export function suggestions(
   again: Again | undefined,
   reference: string,
@@ -255,25 +299,27 @@ export function suggestions(
   const call = checkout ? "npm run --silent ventris --" : "npx ventris";
   const faster = again && isFaster(again) ? ` --method ${again.method.name}` : "";
   const model = reference === usualModel ? "" : ` --model ${reference}`;
+  const doctor = [`${call} doctor --model ${reference}`, "what each method can gain on this machine, and why"];
+  const studio = [`${call} studio`, "the same to look at, in a browser"];
   const lines = {
     text: [
       [`${call} run${model}${faster} "The fox said"`, "an opening of your own"],
       [`${call} compare${model} --tree "Once upon a time"`, "all methods side by side, and what they drafted"],
-      ...(faster
-        ? []
-        : [[`${call} doctor --model ${reference}`, "what each method can gain on this machine, and why"]]),
+      faster ? studio : doctor,
     ],
     canvas: [
       [`${call} run${model}${faster} -n ${ofCanvases.maxTokens} "The fox said"`, "an opening of your own"],
-      [`${call} run${model} --fill "The old king ___ and then ___."`, "a text with blanks"],
+      [`${call} run${model} --fill "The king was very ___ and had a ___." --fill-lengths 1,1`, "a text with blanks"],
       [`${call} compare${model} -n ${ofCanvases.maxTokens} "Once upon a time"`, "all its methods side by side"],
     ],
     chat: [
       [`${call} chat${model}`, "a conversation with it"],
-      [`${call} run${model} --chat "What is 3 + 4?"`, "one question, in the form that it was made for"],
+      [
+        `${call} run${model} --chat "Ben has 14 pens. Ben finds 9 more. How many pens does Ben have now?"`,
+        "one question, in the form that it was made for",
+      ],
+      studio,
     ],
   }[kind];
-  return [...lines, [`${call} studio`, "the same to look at, in a browser"]]
-    .map(([line, what]) => `${wrapCommand(`  ${line}`, widthOf(process.stdout))}\n      ${what}`)
-    .join("\n");
+  return lines.map(([line, what]) => `${wrapCommand(`  ${line}`, widthOf(process.stdout))}\n      ${what}`).join("\n");
 }
