@@ -264,7 +264,7 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   print(formatTable(["method", "expected", "at best", "verdict"], gainRows(gains), width));
   const reasons = new Map<string, string[]>();
   for (const gain of gains) {
-    const hopeless = prospect(gain) !== "may gain";
+    const hopeless = ["not expected", "cannot gain"].includes(prospect(gain));
     // What makes the pass times too long is said above.
     const reason = `${gain.because.replace(load, "")}${hopeless && gain.advice ? `; ${gain.advice}` : ""}`;
     reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);

@@ -104,7 +104,8 @@ export const networkOutlook =
     const seconds = await secondsOf(model, options, signal);
     return {
       most: idealSpeedUp(target, seconds),
-      because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of its draft ${milliseconds(seconds)}; how many drafts are right depends on the text`,
+      disturbed: underLoad(target) !== "",
+      because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}${underLoad(target)}, one of its draft ${milliseconds(seconds)}; how many drafts are right depends on the text`,
       advice: "a draft gains most where its model is large beside it",
     };
   };
