@@ -163,22 +163,29 @@ export async function oneToken(
 }
 
 /** A setting chosen on validation, and what was found there. */
-export type Chosen = { readonly index: number; readonly note: string };
+export type Chosen = {
+  readonly index: number;
+  readonly note: string;
+  /** Of each validation prompt, whether one token a pass gets it right. */
+  readonly plain: readonly number[];
+};
 
 /**
  * Of settings of a method, the one that takes the fewest passes on the validation prompts at a score at most a point below that of one token a pass;
- * where there is none, the one with the highest score. Published settings are tuned to another model's confidences.
+ * where there is none, the one with the highest score. Published settings are tuned to another model's confidences. Where several methods choose:
+ * `called` tells their steps apart, and `plain` is what an earlier choice found of one token a pass.
  */
 export async function chooseSetting(
   tasks: Tasks,
   { step, signal }: Pick<ReproductionContext, "step" | "signal">,
   settings: readonly ({ readonly name: string } & Readonly<Record<string, unknown>>)[],
+  { called = "", plain: known }: { readonly called?: string; readonly plain?: readonly number[] } = {},
 ): Promise<Chosen> {
   const found: { plain: number; settings: { passes: number; right: number }[] }[] = [];
   for (const [i, prompt] of tasks.validation.entries())
     found.push(
-      await step(`validation ${i + 1}`, async () => {
-        const plain = (await oneToken(tasks, prompt, { signal })).right;
+      await step(`${called && `${called}, `}validation ${i + 1}`, async () => {
+        const plain = known ? known[i] : (await oneToken(tasks, prompt, { signal })).right;
         const measured: { passes: number; right: number }[] = [];
         for (const method of settings) {
           const { passes, right } = await answer(tasks, prompt, method, { signal, untilText: true });
@@ -198,7 +205,7 @@ export async function chooseSetting(
     (close.length > 0 ? b.passes < a.passes : b.score > a.score) ? b : a,
   );
   const note = `chosen on ${found.length} other prompts: ${score.toFixed(1)} % right there, one token a pass ${plain.toFixed(1)} %`;
-  return { index, note };
+  return { index, note, plain: found.map((one) => one.plain) };
 }
 
 /** The events of one item decoded by mycenae: arithmetic in steps, some of which wait for others, in two blocks. */

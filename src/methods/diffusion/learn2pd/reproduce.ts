@@ -20,7 +20,7 @@ type Short = { readonly passes: number; readonly right: number; readonly agrees:
 
 export const reproduction = defineReproduction({
   sizes: taskSizes,
-  steps: ({ prompts, validation }) => prompts + validation,
+  steps: ({ prompts, validation }) => 2 * (prompts + validation),
   trace: (signal, open) => showItem({ name: "learn2pd" }, signal, open),
   measure: (context, options) =>
     withTasks(context, options, async (tasks): Promise<Measurement[]> => {
@@ -29,8 +29,19 @@ export const reproduction = defineReproduction({
       const { size } = filterOfPart(await tasks.model.part(filter, filterKind));
       const ends = tasks.model.config.endTokens;
       const settings = thresholds.map((threshold) => ({ name: "learn2pd", filter, threshold }));
-      const { index, note } = await chooseSetting(tasks, context, settings);
+      const { index, note, plain } = await chooseSetting(tasks, context, settings);
       const learned = settings[index];
+      // Without end-of-text prediction the filter has to be surer: a threshold of its own, chosen as the filter then works.
+      const alone = settings.map((setting) => ({ ...setting, eotp: "off" }));
+      const chosenAlone = await chooseSetting(tasks, context, alone, { called: "filter alone", plain });
+      const byFilter: { passes: number; right: number }[] = [];
+      for (const [i, prompt] of tasks.prompts.entries())
+        byFilter.push(
+          await step(`filter alone, prompt ${i + 1}`, async () => {
+            const { passes, right } = await answer(tasks, prompt, alone[chosenAlone.index], { signal });
+            return { passes, right };
+          }),
+        );
       const found: Found[] = [];
       for (const [i, prompt] of tasks.prompts.entries()) {
         const measured = step(`prompt ${i + 1}`, async (): Promise<Found> => {
@@ -64,8 +75,12 @@ export const reproduction = defineReproduction({
           seed,
         );
       const points = (a: number, b: number) => found.map(({ right }) => 100 * (right[a] - right[b]));
+      /** Of a way to decode, whose passes are those of the whole canvas: passes saved and points won, against one token a pass. */
+      const both = (which: number) =>
+        `${pairs(0, which).value.toFixed(1)} times fewer passes, ${signed(mean(points(which, 0)))} points`;
+      const pointsAlone = found.map(({ right }, i) => 100 * (byFilter[i].right - right[0]));
       // The threshold that agrees most of those that need no more passes than the filter; where none does, the one with the fewest.
-      const own = found.map(({ filtered }) => filtered[index]);
+      const own = found.map(({ filtered }) => filtered[chosenAlone.index]);
       const budget = mean(own.map(({ passes }) => passes));
       const others = bars.map((bar, b) => ({ bar, runs: found.map(({ fixed }) => fixed[b]) }));
       const passesOf = (runs: readonly { passes: number }[]): number => mean(runs.map(({ passes }) => passes));
@@ -75,20 +90,28 @@ export const reproduction = defineReproduction({
       const best = (fitting.length > 0 ? fitting : [fewest]).reduce((a, b) =>
         agreesOf(b.runs) > agreesOf(a.runs) ? b : a,
       );
+      const [thresholdAlone, threshold] = [thresholds[chosenAlone.index], thresholds[index]];
+      const there = `filter alone, threshold ${thresholdAlone}`;
       return [
-        { claim: "passes", ...pairs(0, 1), note: `threshold ${thresholds[index]}, ${note}` },
+        {
+          claim: "passes",
+          ...ratioOf(
+            found.map(({ passes }, i) => [passes[0], byFilter[i].passes]),
+            seed,
+          ),
+          note: `${there}, ${chosenAlone.note}`,
+        },
+        { claim: "passes-quality", ...meanOf(pointsAlone, seed), note: there },
         {
           claim: "quality",
           ...meanOf(points(2, 0), seed),
-          note: `${found.reduce((sum, { changed }) => sum + changed, 0)} of ${found.length} answers are others with end-of-text prediction than without`,
-          details: {
-            "filter alone, points": mean(points(1, 0)),
-            "end-of-text prediction alone, points": mean(points(3, 0)),
-          },
+          note: `both, threshold ${threshold}, ${note}; ${both(2)}; ${found.reduce((sum, { changed }) => sum + changed, 0)} of ${found.length} answers are others with end-of-text prediction than without`,
+          details: { "end-of-text prediction alone, points": mean(points(3, 0)) },
         },
         {
           claim: "end-of-text",
           ...pairs(1, 2),
+          note: `threshold ${threshold} for both; filter alone there: ${both(1)}; end-of-text prediction alone: ${both(3)}`,
           details: { "both, times fewer passes": pairs(0, 2).value, "end-of-text prediction alone": pairs(0, 3).value },
         },
         {
@@ -97,7 +120,7 @@ export const reproduction = defineReproduction({
             own.map(({ agrees }, i) => agrees - best.runs[i].agrees),
             seed,
           ),
-          note: `against a threshold of ${best.bar}: ${passesOf(best.runs).toFixed(1)} passes, the filter ${budget.toFixed(1)}`,
+          note: `filter alone, threshold ${thresholdAlone}: ${budget.toFixed(1)} passes; against a threshold of ${best.bar}: ${passesOf(best.runs).toFixed(1)}`,
           plot: frontiers({
             filter: thresholds.map((_, t) => found.map(({ filtered }) => filtered[t])),
             "one threshold": others.map(({ runs }) => runs),
@@ -107,3 +130,5 @@ export const reproduction = defineReproduction({
       ];
     }),
 });
+
+const signed = (value: number): string => `${value >= 0 ? "+" : ""}${value.toFixed(1)}`;
