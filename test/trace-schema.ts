@@ -11,6 +11,7 @@ const numbers = z.array(z.number());
 
 const counters = z.strictObject({
   passes: z.int().min(1),
+  skippedSteps: z.int().min(1).optional(),
   rows: z.int().min(1),
   prefillTokens: count,
   cachedTokens: count,

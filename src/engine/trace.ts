@@ -7,6 +7,8 @@ export type FinishReason = "stop" | "length" | "context" | "aborted" | "end" | "
 export interface Counters {
   /** Passes of the target model that this run took part in, prefill included. */
   passes: number;
+  /** Over a canvas, where a request says how many steps: those that had nothing to fill and were no passes; absent while there are none. */
+  skippedSteps?: number;
   /** Rows this run put through the target (prefill and decode). */
   rows: number;
   /** Prompt tokens that were computed, and those found in the cache. */

@@ -45,6 +45,8 @@ export interface PassReport {
   /** Length of the sequence from now on. */
   readonly length: number;
   readonly truncated: boolean;
+  /** Steps around this pass that would have filled nothing. */
+  readonly skippedSteps: number;
 }
 
 export interface Filled {
@@ -147,6 +149,7 @@ export async function fill(parts: FillParts): Promise<Filled> {
           scores,
           length: tokens.length,
           truncated,
+          skippedSteps: decision.skippedSteps ?? 0,
         });
       }
       if (parts.stopped()) break;

@@ -212,6 +212,7 @@ export function createFilling(parts: DecodingParts): Filling {
     const { pass, rows: computed, refreshed, positions, tokens, reasons, scores, length, truncated } = report;
     counters.passes += 1;
     counters.rows += computed;
+    if (report.skippedSteps > 0) counters.skippedSteps = (counters.skippedSteps ?? 0) + report.skippedSteps;
     if (refreshed !== undefined) emit({ type: "refresh", pass, positions: refreshed });
     const kept = positions.flatMap((at, i) => (at < length ? [i] : []));
     emit({

@@ -36,6 +36,8 @@ export interface Decision {
   readonly tokens?: readonly number[];
   /** The last position that is kept: what lies behind leaves the canvas. */
   readonly last?: number;
+  /** Steps of a schedule before or after this pass that fill nothing and are no passes; default 0. */
+  readonly skippedSteps?: number;
 }
 
 /** Decides, pass by pass, which masked positions are filled. */

@@ -4,7 +4,7 @@
 import { z } from "zod";
 import type { CanvasView, Policy, PolicyRequest } from "../../engine/canvas/policy.ts";
 import { uniform } from "../../engine/random.ts";
-import { evenSchedule, highest, stepsOfBlock, stepsOptions } from "./ranking.ts";
+import { evenSchedule, highest, skippedAfter, stepsOfBlock, stepsOptions } from "./ranking.ts";
 
 export const dreamOptions = z.strictObject({
   ...stepsOptions.shape,
@@ -36,20 +36,28 @@ export function timedCount(step: number, steps: number, masked: number): number 
   return Math.floor(masked * (1 - timeOf(step + 1, steps) / timeOf(step, steps)));
 }
 
-/** Steps of the time schedule that fill nothing are no passes. */
+/** How many positions a pass fills, and how many steps around it fill nothing: they are no passes, and count where steps were given. */
 export function countsOf(
   request: Pick<PolicyRequest, "length" | "blocks">,
   { steps, schedule }: Pick<z.output<typeof dreamOptions>, "steps" | "schedule">,
-): (view: CanvasView) => number {
-  if (schedule === "even") return evenSchedule(request, steps);
+): (view: CanvasView) => { readonly count: number; readonly skippedSteps: number } {
+  if (schedule === "even") {
+    const countFor = evenSchedule(request, steps);
+    const skippedBy = skippedAfter(request, steps);
+    return (view) => {
+      const count = countFor(view);
+      return { count, skippedSteps: skippedBy(view, count) };
+    };
+  }
   const own = stepsOfBlock(request, steps);
   let time = 0;
   return ({ step, masked }) => {
     if (step === 0) time = 0;
-    for (;;) {
-      const count = timedCount(time++, own, masked.length);
-      if (count > 0) return count;
-    }
+    const before = time;
+    let count = 0;
+    while (count === 0) count = timedCount(time++, own, masked.length);
+    const after = count >= masked.length ? Math.max(0, own - time) : 0;
+    return { count, skippedSteps: steps === undefined ? 0 : time - before - 1 + after };
   };
 }
 
@@ -68,7 +76,8 @@ export function byMeasure(
         const u = uniform(request.stream, request.place(view.pass, position), "unmask");
         return value(position) / temperature - Math.log(-Math.log(Math.max(u, Number.MIN_VALUE)));
       };
-      return { positions: highest(view.masked, countFor(view), temperature > 0 ? noisy : value) };
+      const { count, skippedSteps } = countFor(view);
+      return { positions: highest(view.masked, count, temperature > 0 ? noisy : value), skippedSteps };
     },
   };
 }

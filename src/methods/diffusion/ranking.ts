@@ -34,16 +34,28 @@ export function stepsOfBlock({ length, blocks }: Pick<PolicyRequest, "length" | 
 
 /**
  * How many positions a block's pass fills: all of them spread evenly over the block's steps, the first ones taking one more (LLaDA's schedule).
- * Steps that would fill nothing are no passes. Errors: `bad_option` for steps that the blocks cannot share.
+ * `whole`: as of a whole block, even where the canvas was cut within it and fewer are left. Steps that would fill nothing are no passes.
+ * Errors: `bad_option` for steps that the blocks cannot share.
  */
 export function evenSchedule(
   request: Pick<PolicyRequest, "length" | "blocks">,
   steps?: number,
+  { whole = false } = {},
 ): (view: Pick<CanvasView, "step" | "masked" | "block">) => number {
   const own = stepsOfBlock(request, steps);
-  let all = 0;
+  let all = request.length / request.blocks;
   return ({ step, masked }) => {
-    if (step === 0) all = masked.length;
+    if (step === 0 && !whole) all = masked.length;
     return Math.max(1, Math.floor(all / own) + (step < all % own ? 1 : 0));
   };
+}
+
+/** Steps of a block's schedule that fill nothing, where steps were given: those that are left when a pass fills the rest. */
+export function skippedAfter(
+  request: Pick<PolicyRequest, "length" | "blocks">,
+  steps: number | undefined,
+): (view: Pick<CanvasView, "step" | "masked">, filled: number) => number {
+  if (steps === undefined) return () => 0;
+  const own = stepsOfBlock(request, steps);
+  return ({ step, masked }, filled) => (filled >= masked.length ? Math.max(0, own - step - 1) : 0);
 }

@@ -495,6 +495,7 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     reason: isText,
     counters: isOf({
       ...{ passes: isNumber, rows: isNumber, generated: isNumber, tokensPerPass: isNumber },
+      skippedSteps: isOptional(isNumber),
       ...{ drafted: isNumber, accepted: isNumber, draftPasses: isNumber, constraintChecks: isNumber },
     }),
     seconds: isOf({ prefill: isNumber, decode: isNumber }),

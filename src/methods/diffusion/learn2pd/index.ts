@@ -60,7 +60,7 @@ export function learnedPolicy(
   filter: Filter | undefined,
   { threshold, eotp, steps }: z.output<typeof learn2pdOptions>,
 ): Policy {
-  const countFor = evenSchedule(request, steps);
+  const countFor = evenSchedule(request, steps, { whole: true });
   return {
     looksAt: eotp === "repo" ? "rest" : "block",
     decide(view) {

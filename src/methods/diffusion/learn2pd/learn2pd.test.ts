@@ -294,6 +294,18 @@ describe("training", () => {
   });
 });
 
+test("a block that was cut short keeps the schedule of a whole one", () => {
+  const options = { filter: "", threshold: undefined, eotp: "off", steps: 16 } as const;
+  const policy = learnedPolicy({ length: 32, blocks: 1, endTokens: new Set() }, undefined, options);
+  const view = {
+    ...{ pass: 0, step: 0, block: { index: 0, start: 0, end: 10 } },
+    ...{ masked: Array.from({ length: 10 }, (_, i) => i), later: [] },
+    ...{ token: () => 7, confidence: (i: number) => 0.5 + i / 100, margin: () => 0, negentropy: () => 0 },
+  };
+  // 32 positions in 16 steps are two a pass, of the ten that are left, too.
+  expect(policy.decide(view).positions).toEqual([8, 9]);
+});
+
 test("the schedule's own positions come beside the filter's, not instead", () => {
   const filter = createFilter(
     "1",

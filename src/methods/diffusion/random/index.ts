@@ -4,7 +4,7 @@ import { defineUnmasking } from "../../../engine/canvas/method.ts";
 import type { CanvasView } from "../../../engine/canvas/policy.ts";
 import { uniform } from "../../../engine/random.ts";
 import { countsOf, dreamOptions, timeOf } from "../dream.ts";
-import { highest, stepsOfBlock } from "../ranking.ts";
+import { highest, skippedAfter, stepsOfBlock } from "../ranking.ts";
 
 export const random = defineUnmasking({
   name: "random",
@@ -24,15 +24,22 @@ export const random = defineUnmasking({
       uniform(request.stream, request.place(pass, position), "unmask");
     if (schedule !== "flip") {
       const countFor = countsOf(request, { steps, schedule });
-      return { decide: (view) => ({ positions: highest(view.masked, countFor(view), (at) => draw(view, at)) }) };
+      return {
+        decide(view) {
+          const { count, skippedSteps } = countFor(view);
+          return { positions: highest(view.masked, count, (at) => draw(view, at)), skippedSteps };
+        },
+      };
     }
     const own = stepsOfBlock(request, steps);
+    const skippedBy = skippedAfter(request, steps);
     return {
       patience: own,
       decide(view) {
         if (view.step >= own - 1) return { positions: view.masked };
         const share = 1 - timeOf(view.step + 1, own) / timeOf(view.step, own);
-        return { positions: view.masked.filter((position) => draw(view, position) < share) };
+        const positions = view.masked.filter((position) => draw(view, position) < share);
+        return { positions, skippedSteps: skippedBy(view, positions.length) };
       },
     };
   },
