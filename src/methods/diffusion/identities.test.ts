@@ -9,8 +9,11 @@ import { vocabularySize } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import type { TraceEvent } from "../../engine/trace.ts";
 import { type DecodeOptions, type Model, open } from "../../index.ts";
+import { mean } from "../../papers/statistics.ts";
+import { skillItem, skills } from "../../training/skills/index.ts";
 import { timedCount } from "./dream.ts";
 import { leap } from "./localleap/index.ts";
+import { agreement } from "./measuring.ts";
 
 const prompt = [0, 5, 9, 22, 14, 31];
 const [length, blockLength] = [16, 8];
@@ -85,6 +88,30 @@ describe.each(["llada", "dream"] as const)("%s", (naming) => {
     expect(passes).toBe(steps);
   });
 
+  test("steps that have nothing to fill are no passes, and are counted beside them where a request says how many", async () => {
+    const counted = async (name: string, options: object) => {
+      const method = methodChoice({ name, blockLength, earlyStop: false, ...options });
+      const { passes, skippedSteps } = (await model.decode(prompt, { method, maxTokens: length }).final).counters;
+      return [passes, skippedSteps];
+    };
+    expect(await counted("low-confidence", { steps: 2 * length })).toEqual([length, length]);
+    expect(await counted("low-confidence", { steps: length })).toEqual([length, undefined]);
+    expect(await counted("low-confidence", {})).toEqual([length, undefined]);
+    for (const [name, schedule] of [
+      ["entropy", "even"],
+      ["entropy", "time"],
+      ["random", "even"],
+      ["random", "time"],
+      ["random", "flip"],
+    ]) {
+      const [passes, skipped] = await counted(name, { schedule, steps: 4 * length });
+      expect(passes! + skipped!).toBe(4 * length);
+      expect(passes).toBeLessThan(4 * length);
+    }
+    // Nobody said how many steps there are to be.
+    expect((await counted("entropy", { schedule: "time" }))[1]).toBe(undefined);
+  });
+
   test("classifier-free guidance moves away from the prediction without the prompt", async () => {
     const guided = await run("low-confidence", { guidance: 1.5 });
     expect(guided.canvas).toEqual(reference(16, 1.5));
@@ -137,7 +164,7 @@ describe.each(["llada", "dream"] as const)("%s", (naming) => {
     },
   );
 
-  test("caches that are kept compute fewer rows, and agree with no cache in most tokens", async () => {
+  test("caches that are kept compute fewer rows", async () => {
     const whole = await model.decode(prompt, {
       maxTokens: length,
       method: methodChoice({ name: "low-confidence", blockLength }),
@@ -190,6 +217,39 @@ describe.each(["llada", "dream"] as const)("%s", (naming) => {
     for (const schedule of ["even", "time", "flip"])
       expect((await run("random", { schedule, steps: 8 })).canvas).not.toContain(maskToken);
     expect(await run("random", {}, { seed: 1 })).not.toEqual(await run("random", {}, { seed: 2 }));
+  });
+});
+
+describe("a trained model", () => {
+  let trained: Model;
+  beforeAll(async () => {
+    trained = await open("mycenae", { threads: 1 });
+  });
+  afterAll(() => trained.close());
+
+  // Blocks are short, so that a text has several of them, at each of which prefix and dual begin anew.
+  const blocks = { name: "low-confidence", blockLength: 8 };
+  const answers = (item: number) => {
+    const { prompt } = skillItem(skills[item % skills.length], "test", 0, item);
+    return trained.tokenizer!.encodeChat!([{ role: "user", content: prompt }]);
+  };
+  const canvasOf = async (tokens: readonly number[], options: object): Promise<readonly number[]> => {
+    const method = methodChoice({ ...blocks, ...options } as Parameters<typeof methodChoice>[0]);
+    return (await trained.decode([...tokens], { method, maxTokens: 48 }).final).canvas!;
+  };
+
+  test.each([
+    ["prefix", 0.95],
+    ["dual", 0.95],
+    ["delayed", 0.95],
+  ])("says the same with a %s cache as without in most tokens of the text", async (cache, least) => {
+    const shares: number[] = [];
+    for (let item = 0; item < 6; item++) {
+      const tokens = answers(item);
+      const [whole, kept] = [await canvasOf(tokens, {}), await canvasOf(tokens, { cache })];
+      shares.push(agreement(whole, kept, trained.config.endTokens));
+    }
+    expect(mean(shares)).toBeGreaterThanOrEqual(least);
   });
 });
 
