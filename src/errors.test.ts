@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { requireOptions, shown } from "./errors.ts";
+import { requireOptions, shown, VentrisError } from "./errors.ts";
 import { isSaid } from "./wrong.fixture.ts";
 
 const fail = (): never => {
@@ -13,6 +13,12 @@ function transferred(): Float32Array {
   structuredClone(values.buffer, { transfer: [values.buffer] });
   return values;
 }
+
+test("an error that a program without types throws without words is one all the same", () => {
+  const bare = VentrisError as new (...given: unknown[]) => VentrisError;
+  expect(new bare("bad_option")).toMatchObject({ code: "bad_option", message: "bad_option" });
+  expect(new bare("bad_option", 5).message).toBe("5");
+});
 
 test.each<[unknown, string]>([
   [10n, "10n"],

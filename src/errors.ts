@@ -28,7 +28,9 @@ export class VentrisError extends Error {
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message, options);
+    // Written without types, an error may come without a message: it must not become another one.
+    const text = String(message ?? code);
+    super(text.length > longestMessage ? `${text.slice(0, longestMessage)}…` : text, options);
     this.code = code;
   }
 }

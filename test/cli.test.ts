@@ -878,6 +878,20 @@ describe("listings", () => {
       expect(stderr).toMatch(/there is no command trian; did you mean train\?/);
     }
     expect((await ventris(["help", "pull"])).stdout).toMatch(/^Usage: ventris pull/);
+    for (const words of [
+      ["inspect", "nueron", "--help"],
+      ["help", "inspect", "nueron"],
+    ]) {
+      const { status, stdout, stderr } = await ventris(words);
+      expect([status, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/there is no command nueron; did you mean neurons\?/);
+    }
+    for (const words of [
+      ["inspect", "neurons", "--help"],
+      ["help", "inspect", "neurons"],
+      ["inspect", "--help", "neurons"],
+    ])
+      expect((await ventris(words)).stdout).toMatch(/^Usage: ventris inspect/);
   });
 
   it("refuses gains of a model whose methods draft nothing, with the commands that help", async () => {

@@ -206,6 +206,27 @@ describe("a shaper function that gives what is no shaper, or no logits", () => {
     ["no name", () => ({ logits: (_: unknown, logits: Float32Array) => logits }), /returned \{\}/],
     ["a number as a hook", () => ({ name: "odd", logits: 3 }), /shaper odd: logits is a function, not 3/],
     [
+      "a text for taps",
+      () => ({ name: "odd", taps: "embed" }),
+      /shaper odd: taps must be a list of sites, not "embed"/,
+    ],
+    [
+      "taps that are none",
+      () => ({ name: "odd", taps: [{ site: "embed" }] }),
+      /shaper odd: taps must be a list of sites/,
+    ],
+    [
+      "a ready edit",
+      () => ({ name: "odd", edits: [{ site: "embed", set: 0 }] }),
+      /shaper odd: edits must be a list of modules/,
+    ],
+    ["a number for edits", () => ({ name: "odd", edits: 5 }), /shaper odd: edits must be .*, not 5/],
+    [
+      "a big integer for its length",
+      () => ({ name: "odd", contextLength: 1n }),
+      /shaper odd: contextLength must be a number, not 1n/,
+    ],
+    [
       "a number for logits",
       () => ({ name: "odd", logits: () => 3 }),
       /shaper odd: logits returned 3, not a Float32Array of 64/,

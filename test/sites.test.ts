@@ -293,6 +293,14 @@ describe("edits of a run", () => {
     [{ edit: { name: "odd", site, apply: () => ({ readings: { x: 5 } }) } }, /its reading x must be a tensor, not 5/],
     [{ edit: { site, apply: () => ({}) } }, /has no name/],
     [
+      { edit: { name: "odd", sites: [site], apply: throws } },
+      /the edit odd: site must be a text, .*did you mean "site" for "sites"\?/,
+    ],
+    [
+      { edit: { name: "odd", site: 5, apply: throws } },
+      /the edit odd: site must be a text, a name of the model's sites, not 5/,
+    ],
+    [
       { edit: { name: "odd", site, parameters: { p: { shape: [32], values: new Float32Array(3) } }, apply: throws } },
       /its parameter p \[32\] needs a Float32Array of 32 numbers, not of 3/,
     ],

@@ -171,7 +171,7 @@ setJson(json);
 let program: Command | undefined;
 try {
   program = await createProgram(words);
-  await program.parseAsync(asked(words), { from: "user" });
+  await program.parseAsync(asked(words, program), { from: "user" });
 } catch (error) {
   process.exitCode = report(error);
 }
@@ -209,12 +209,25 @@ async function createProgram(given: readonly string[]): Promise<Command> {
   return program;
 }
 
-/** The help of a command that there is not would be that of all: the word is told instead. */
-function asked(given: readonly string[]): string[] {
+/** The help of a command that there is not would be that of all, or of the command above it: the word is told instead. */
+function asked(given: readonly string[], program: Command): string[] {
   const [first, second] = given.filter((word) => !word.startsWith("-"));
   const wanted = first === "help" ? second : first;
   const known = wanted === undefined || wanted === "help" || Object.hasOwn(commands, wanted);
-  return known ? [...given] : [wanted];
+  if (!known) return [wanted];
+  const end = given.indexOf("--");
+  const isHelp =
+    first === "help" || given.slice(0, end < 0 ? undefined : end).some((word) => /^(--help|-h)$/.test(word));
+  const path = first === "help" ? given.slice(given.indexOf("help") + 1) : given;
+  let command = program;
+  for (const [i, word] of isHelp ? path.entries() : []) {
+    // What follows a flag may be its value, and what a command takes itself may be any word.
+    if (word.startsWith("-") || command.commands.length === 0 || command.registeredArguments.length > 0) break;
+    const next = command.commands.find((one) => one.name() === word);
+    if (!next) return word === "help" ? [...given] : path.slice(0, i + 1);
+    command = next;
+  }
+  return [...given];
 }
 
 /** What is wrong with a command line, as sentences that name the flag. */

@@ -25,6 +25,11 @@ describe("what names a constraint is JSON", () => {
     ["a big integer", { const: 10n }, /has 10n in it/],
     ["a function", { const: () => 1 }, /has a function in it/],
     ["a date", { enum: [new Date(0)] }, /has a Date in it/],
+    [
+      "a list with a gap",
+      { anyOf: Object.assign([{ type: "string" }], { length: 2 }) },
+      /must be JSON, and has a list with a gap/,
+    ],
     ["a map", new Map([["type", "string"]]), /has a Map in it/],
   ])("%s is refused by name", (_, jsonSchema, message) => {
     expect(() => createConstraint({ jsonSchema })).toThrow(expect.objectContaining({ code: "bad_option" }));

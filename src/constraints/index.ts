@@ -106,7 +106,10 @@ function requireJson(root: unknown, name: string): void {
         "bad_option",
         () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`,
       );
-      for (const inner of Object.values(value)) walk(inner, depth + 1);
+      const items = Object.values(value);
+      const isWhole = !Array.isArray(value) || items.length === value.length;
+      ensure(isWhole, "bad_option", () => `constraint: ${name} must be JSON, and has a list with a gap in it`);
+      for (const inner of items) walk(inner, depth + 1);
       return;
     }
     const sound =

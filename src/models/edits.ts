@@ -258,9 +258,12 @@ export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
 /** Errors: as for `createHooks`, as far as they show before the edits are applied. */
 export function checkInstruments(sites: readonly Site[], { taps, edits }: Instruments): void {
   const names = new Set<string>();
-  for (const { name, site, begins, parameters = {}, inputs = {} } of edits) {
+  for (const { name, site, begins, parameters = {}, inputs = {}, ...others } of edits) {
     const named = typeof name === "string" && name !== "" && name.length <= 200 && !/\p{Cc}/u.test(name);
     ensure(named, "bad_option", () => `an edit at ${shown(site)} has no name, which its inputs and readings go by`);
+    ensure(typeof site === "string", "bad_option", () => {
+      return `the edit ${name}: site must be a text, a name of the model's sites, not ${shown(site)}${meantField(others, ["site"]) ?? ""}`;
+    });
     for (const [key, { type = "float32", shape }] of Object.entries(inputs)) {
       const fits =
         ["float32", "int64"].includes(type) &&

@@ -1,6 +1,7 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
 import { describing } from "../described.ts";
 import { ensure, requireFlags, requireOptions, shown } from "../errors.ts";
+import { isObject } from "../json.ts";
 import { requireNothingElse, tokenizerWays } from "../names.ts";
 import { tellingReads } from "../reads.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
@@ -162,6 +163,10 @@ const parametersOf = {
 /** Errors: `bad_option`. */
 function checkChat(messages: readonly ChatMessage[], options: ChatOptions, call: string): void {
   ensure(Array.isArray(messages), "bad_option", () => `${call}: messages must be a list, not ${shown(messages)}`);
+  const gap = Array.from(messages, isObject).indexOf(false);
+  ensure(gap < 0, "bad_option", () => {
+    return `${call}: messages[${gap}] must be a message, such as { role: "user", content: "Hi" }, not ${shown(messages[gap])}`;
+  });
   requireOptions(options, call);
   const { addGenerationPrompt, tools, most, ...others } = options;
   requireNothingElse(others, call, ["addGenerationPrompt", "tools", "most"], tokenizerWays);

@@ -75,6 +75,14 @@ test.each<[object, RegExp]>([
   await expect(openTokenizer(phaistos, options as never)).rejects.toThrow(isSaid("bad_option", message));
 });
 
+test("a gap between messages is no message", () => {
+  const messages: ChatMessage[] = [{ role: "user", content: "Hi" }];
+  messages[2] = messages[0];
+  const said = isSaid("bad_option", /: messages\[1\] must be a message, such as .*, not undefined$/);
+  expect(() => tokenizer.encodeChat!(messages)).toThrow(said);
+  expect(() => tokenizer.applyChatTemplate!(messages)).toThrow(said);
+});
+
 test.each<[unknown, RegExp]>([
   [{ role: "user", content: 5 }, /^messages\[0\]\.content must be text, a list of parts, or null, not 5$/],
   [{ role: "user" }, /^messages\[0\]\.content is missing, and there is nothing else to say$/],

@@ -4,11 +4,14 @@
  */
 import { checked, type Kind } from "../../arguments.ts";
 import { ensure, leaveUnheard, shown, telling } from "../../errors.ts";
+import { isObject } from "../../json.ts";
 import { didYouMean } from "../../names.ts";
+import { isListOf } from "../../values.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
 import type { DecodingModel } from "../model.ts";
 import type { Stream } from "../random.ts";
+import { requireTaps } from "../sites/request.ts";
 import type { AppliedEdit } from "../sites/rows.ts";
 import type { Counters, TraceEvent } from "../trace.ts";
 import type { StageDefinition } from "./stages.ts";
@@ -88,6 +91,8 @@ export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Sh
   ]) as unknown as Shaper;
 }
 
+const isApplied = (item: unknown): item is AppliedEdit => isObject(item) && isObject(item.edit);
+
 function requireShaper(made: unknown, maker: string): asserts made is Shaper {
   ensure(
     typeof made === "object" && made !== null && !Array.isArray(made) && typeof (made as Shaper).name === "string",
@@ -104,6 +109,17 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
     );
   }
   requireStages((made as Shaper).stages);
+  const { taps, edits, contextLength } = made as Shaper;
+  if (taps !== undefined) requireTaps(taps, `the shaper ${name}`);
+  ensure(edits === undefined || isListOf(edits, isApplied), "bad_option", () => {
+    return `the shaper ${name}: edits must be a list of modules, each as { edit: { name, site, apply } }, not ${shown(edits)}`;
+  });
+  const isLength = contextLength === undefined || (typeof contextLength === "number" && !Number.isNaN(contextLength));
+  ensure(
+    isLength,
+    "bad_option",
+    () => `the shaper ${name}: contextLength must be a number, not ${shown(contextLength)}`,
+  );
   // An instance of a class may have fields of its own; in a plain object nobody would read them.
   const plain = Object.getPrototypeOf(Object.getPrototypeOf(made) ?? {}) === null;
   const extra = plain ? Object.keys(made).find((field) => !fields.includes(field)) : undefined;

@@ -44,7 +44,8 @@ const options = z.strictObject({
       .optional()
       .describe(
         "methods to choose among, as names or objects with options beside the name; default: plain, prompt-lookup with 4 and 12 tokens, aded, and chain and dyspec where a draft fits",
-      ),
+      )
+      .meta({ examples: [["sample", { name: "chain", draft: "pylos" }]] }),
   ),
   draft: hostOnly(
     z
