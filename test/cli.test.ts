@@ -1130,7 +1130,7 @@ describe("train", () => {
     // One interrupt only: a second would end it at once.
     child.stderr.on("data", (text) => String(text).includes("step") && !child.killed && child.kill("SIGINT"));
     const interrupted = await outcome(child);
-    expect(interrupted.stderr).toMatch(/stopped early \(aborted\)/);
+    expect(interrupted.stderr).toMatch(/stopped early \(interrupted\)/);
     expect(interrupted.status).toBe(130);
     const { step } = JSON.parse(interrupted.stdout);
 
