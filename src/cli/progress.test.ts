@@ -7,6 +7,6 @@ test("Ctrl-C ends the opening of a model, and is not listened for afterwards", a
   const opening = openShown("knossos");
   expect(process.listenerCount("SIGINT")).toBe(before + 1);
   process.emit("SIGINT");
-  await expect(opening).rejects.toMatchObject({ code: "aborted", message: "opening knossos was aborted" });
+  await expect(opening).rejects.toMatchObject({ code: "aborted", message: "opening knossos was interrupted" });
   expect(process.listenerCount("SIGINT")).toBe(before);
 });

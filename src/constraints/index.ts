@@ -107,7 +107,7 @@ function requireJson(root: unknown, name: string): void {
         () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`,
       );
       const items = Object.values(value);
-      const isWhole = !Array.isArray(value) || items.length === value.length;
+      const isWhole = depth === 0 || !Array.isArray(value) || items.length === value.length; // the outermost has its own reader
       ensure(isWhole, "bad_option", () => `constraint: ${name} must be JSON, and has a list with a gap in it`);
       for (const inner of items) walk(inner, depth + 1);
       return;
