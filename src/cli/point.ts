@@ -275,7 +275,8 @@ async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise
   const loss = history.at(-1)?.smoothedLoss;
   if (flags.json) printJson({ task, reason, step, steps, loss, run, out });
   else print(`${task}: step ${step} of ${steps} · loss ${loss?.toFixed(3)} · written to ${out}`);
-  if (step < steps) say(`stopped early (${reason === "aborted" ? "interrupted" : reason}); the same command goes on from it`);
+  if (step < steps)
+    say(`stopped early (${reason === "aborted" ? "interrupted" : reason}); the same command goes on from it`);
   if (reason === "aborted") process.exitCode = 130;
 }
 
