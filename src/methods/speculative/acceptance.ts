@@ -69,13 +69,17 @@ const priorTrials = 6;
 /** Takes the draft at its word (the assumption of DySpec, section 3): for comparisons, and where nothing was measured. */
 export const ownChances = { ofProbability: (probability: number) => probability, ofRank: () => 1 } satisfies Chances;
 
-/** An estimate that starts from a measured curve, or from the draft's own probabilities. */
-export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: AcceptanceCurve): AcceptanceEstimate {
+/** An estimate that starts from a measured curve, `most` trials of each class, or from the draft's own probabilities. */
+export function createAcceptanceEstimate(
+  kind: DraftTree["kind"],
+  curve?: AcceptanceCurve,
+  most = mostPriorTrials,
+): AcceptanceEstimate {
   const start = (counts: Counts | undefined, size: number, guess: (index: number) => number): Counts => {
     const result = emptyCounts(size);
     for (let i = 0; i < size; i++) {
       const tried = counts?.tried[i] ?? 0;
-      const scale = Math.min(1, mostPriorTrials / Math.max(tried, 1));
+      const scale = Math.min(1, most / Math.max(tried, 1));
       result.tried[i] = priorTrials + tried * scale;
       result.accepted[i] = priorTrials * guess(i) + (counts?.accepted[i] ?? 0) * scale;
     }

@@ -67,6 +67,8 @@ async function measureLevels(
     for (let position = 0; position < longest && done < measuredTokens; position++) {
       const measuring = position >= openingTokens || late() || longest - position <= measuredTokens;
       done += measuring ? 1 : 0;
+      /** Whether guesses of this position will be judged: an opening needs none, and they are most of a pass. */
+      const guessing = measuring || position >= openingTokens - levels - 1;
       if (late() && done > 8) break;
       const next = nodes.map((at, request) => {
         const law = targetLaw(at, measuring ? temperature : 1);
@@ -82,7 +84,7 @@ async function measureLevels(
       });
       const extensions: Extension[] = next.map((token, text) => ({ parent: nodes[text], token }));
       const places = next.map((_, text) =>
-        chains.map((chain) =>
+        (guessing ? chains : []).map((chain) =>
           chain.map((ahead, i) => {
             extensions.push({ parent: i === 0 ? text : extensions.length - 1, token: 0, ahead });
             return extensions.length - 1;
@@ -92,7 +94,7 @@ async function measureLevels(
       const made = await lease.extend(extensions);
       lease.release(new Set(nodes));
       nodes = made.slice(0, texts);
-      if (!measuring && position < openingTokens - levels - 1) continue;
+      if (!guessing) continue;
       for (const [request, at] of nodes.entries()) {
         const guesses = await foresight.guess(
           at,

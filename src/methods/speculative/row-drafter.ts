@@ -2,13 +2,13 @@
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { passCurve } from "../../engine/pass-curve.ts";
-import { createAcceptanceEstimate, ranks } from "./acceptance.ts";
+import { type AcceptanceCounts, createAcceptanceEstimate, ranks } from "./acceptance.ts";
 import { nodesOf } from "./budget.ts";
 import { type ForesightOptions, foresightDrafter } from "./foresight.ts";
 import type { Foresight } from "./guesses.ts";
 import { levelCurves } from "./levels.ts";
 import { publishedDrafter } from "./published-drafter.ts";
-import { fitTrees } from "./sparse-trees.ts";
+import { type Accuracies, fitTrees } from "./sparse-trees.ts";
 import type { Drafter } from "./speculate.ts";
 
 export const rowOptions = {
@@ -34,16 +34,22 @@ export async function rowDrafter(decoding: Decoding, foresight: Foresight, optio
   nodesOf(decoding, budget === undefined ? undefined : budget + root, 0);
   const measured = estimate === "measured";
   const curves = measured ? await levelCurves(model, foresight, { temperature, topK }, signal) : undefined;
-  const accuracies = Array.from({ length: levels }, (_, i) => {
-    const estimated = createAcceptanceEstimate("chosen", curves && { chosen: curves[i], sampled: curves[i] });
+  const accuracies = measuredAccuracies(levels, Math.min(10, ranks, topK), curves);
+  const curve = budget === undefined ? await passCurve(model, signal) : undefined;
+  const trees = fitTrees(accuracies, { budget, width, curve, most: forest.maxRows - 1 - root });
+  return publishedDrafter(decoding, foresight, trees, topK);
+}
+
+/** Chances of the guesses of each level and rank. Nothing is learnt within a request here, so what was measured counts in full. */
+export function measuredAccuracies(levels: number, most: number, curves?: readonly AcceptanceCounts[]): Accuracies {
+  return Array.from({ length: levels }, (_, i) => {
+    const curve = curves && { chosen: curves[i], sampled: curves[i] };
+    const estimated = createAcceptanceEstimate("chosen", curve, Infinity);
     let left = 1;
-    return Array.from({ length: Math.min(10, ranks, topK) }, (_, rank) => {
+    return Array.from({ length: most }, (_, rank) => {
       const chance = Math.min(left, estimated.ofRank(rank));
       left -= chance;
       return chance;
     });
   });
-  const curve = budget === undefined ? await passCurve(model, signal) : undefined;
-  const trees = fitTrees(accuracies, { budget, width, curve, most: forest.maxRows - 1 - root });
-  return publishedDrafter(decoding, foresight, trees, topK);
 }

@@ -1,6 +1,8 @@
 /** Sparse trees against exhaustive search, their Markov chain against a simulation, and the choice of a budget. */
 import { expect, test } from "vitest";
 import { uniform } from "../../engine/random.ts";
+import { count, emptyCurve } from "./acceptance.ts";
+import { measuredAccuracies } from "./row-drafter.ts";
 import { bestPaths, fitTrees, pruneRows, rowsOfState, steadyState, treesOfBudget } from "./sparse-trees.ts";
 
 const accuracies = [
@@ -103,4 +105,18 @@ test("the budget is that of the most tokens a second: small where rows are dear,
   expect(fitTrees(accuracies, { width: 1, budget: 12, most: 60 }).budget).toBe(12);
   // Levels of no use, and guesses that are never right.
   expect(treesOfBudget([[0, 0]], 8).tokensPerPass).toBe(1);
+});
+
+test("trees are built of the accuracies that were measured, not of what was supposed before", () => {
+  const curves = accuracies.map((ofRanks) => {
+    const { chosen } = emptyCurve();
+    for (const [rank, share] of [...ofRanks, 0, 0, 0, 0, 0, 0].entries()) count(chosen.byRank, rank, 500, share);
+    return chosen;
+  });
+  for (const [level, chances] of measuredAccuracies(3, 10, curves).entries()) {
+    for (const [rank, chance] of chances.entries()) {
+      expect(Math.abs(chance - (accuracies[level][rank] ?? 0)), `level ${level}, rank ${rank}`).toBeLessThan(0.006);
+    }
+  }
+  expect(measuredAccuracies(1, 2)[0][0]).toBeCloseTo(0.6, 12); // nothing measured: the guess
 });
