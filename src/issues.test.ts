@@ -35,3 +35,26 @@ it("of two bounds the narrower is said, and a long list of wrong values is count
   ] as const)
     expect(told(z.array(schema), Array(count).fill(value))).toMatch(new RegExp(`; and ${count - 8} more like these$`));
 });
+
+it("a name that an object does not know gets its nearest, wherever the object lies", () => {
+  const size = z.strictObject({ width: z.number(), height: z.number().optional() });
+  const tree: z.ZodType = z.lazy(() => z.strictObject({ width: z.number(), below: tree.optional() }));
+  const wrong = { width: 1, hieght: 2 };
+  const names = z.enum(["alpha", "beta"]);
+  const cases: [z.ZodType, unknown, string][] = [
+    [z.record(names, z.number()), { alpha: 1, bta: 2 }, '"bta" in a; did you mean "beta"?'],
+    [z.partialRecord(names, z.number()), { bta: 2 }, '"bta" in a; did you mean "beta"?'],
+    [z.record(z.literal("alpha").or(z.literal("beta")), z.number()), { alpha: 1, bta: 2 }, '"beta"?'],
+    [z.tuple([z.number(), size]), [1, wrong], '"hieght" in a[1]; did you mean "height"?'],
+    [z.tuple([z.number()], size), [1, wrong], '"hieght" in a[1]; did you mean "height"?'],
+    [tree, { width: 1, below: { width: 1, belwo: {} } }, '"belwo" in a.below; did you mean "below"?'],
+    [size.transform(({ width }) => width), wrong, '"hieght" in a; did you mean "height"?'],
+    [z.map(z.string(), size), new Map([["x", wrong]]), '"hieght" in a.x; did you mean "height"?'],
+    [
+      z.discriminatedUnion("kind", [size.extend({ kind: z.literal("size") }), z.strictObject({ kind: z.literal("") })]),
+      { kind: "size", ...wrong },
+      '"hieght" in a; did you mean "height"?',
+    ],
+  ];
+  for (const [schema, value, message] of cases) expect(told(schema, value)).toContain(message);
+});

@@ -252,23 +252,53 @@ const namesFor = (issue: Issue, schema: z.ZodType | undefined): readonly string[
   (issue as { names?: readonly string[] }).names ?? keysAt(schema, issue.path);
 
 /** Names that an object may have at this place of a schema; none where it is no object. */
-const keysAt = (schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] =>
-  namesOf(unwrapped(schemaAt(schema, path)));
+const keysAt = (schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] => [
+  ...new Set(
+    path
+      .reduce((all, part) => all.flatMap((one) => kindsWithin(innerAt(one, part))), kindsWithin(schema))
+      .flatMap((one) => [...Object.keys(definitionOf(one).shape ?? {}), ...wordsOf(definitionOf(one).keyType)]),
+  ),
+];
+
+/** What a schema may hold, by its kind. */
+interface Definition {
+  readonly shape?: Readonly<Record<string, z.ZodType>>;
+  readonly keyType?: z.ZodType;
+  readonly valueType?: z.ZodType;
+  readonly element?: z.ZodType;
+  readonly items?: readonly z.ZodType[];
+  readonly rest?: z.ZodType | null;
+  readonly options?: readonly z.ZodType[];
+  readonly left?: z.ZodType;
+  readonly right?: z.ZodType;
+  readonly in?: z.ZodType;
+  readonly getter?: () => z.ZodType;
+}
+
+const definitionOf = (schema: z.ZodType): Definition => schema._zod.def as unknown as Definition;
+
+/** All that a value of a schema may be the value of: each kind of a choice, what a program reads. */
+function kindsWithin(schema: z.ZodType | undefined, seen = new Set<z.ZodType>()): z.ZodType[] {
+  const base = unwrapped(schema);
+  if (!base || seen.has(base)) return [];
+  seen.add(base);
+  const { options = [], left, right, in: read, getter } = definitionOf(base);
+  const within = [...options, left, right, read, getter?.()].flatMap((one) => kindsWithin(one, seen));
+  return within.length > 0 ? within : [base];
+}
+
+function innerAt(schema: z.ZodType, part: PropertyKey): z.ZodType | undefined {
+  const { shape, element, items, rest, valueType } = definitionOf(schema);
+  if (typeof part === "number") return items?.[part] ?? rest ?? element;
+  return shape && Object.hasOwn(shape, part) ? shape[String(part)] : valueType;
+}
 
 /** The schema at a place of another. */
 function schemaAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): z.ZodType | undefined {
   let at = schema;
   for (const part of path) {
-    const inner = unwrapped(at)?._zod.def as unknown as
-      | { shape?: Record<string, z.ZodType>; element?: z.ZodType; valueType?: z.ZodType }
-      | undefined;
-    at = typeof part === "number" ? inner?.element : (inner?.shape?.[String(part)] ?? inner?.valueType);
+    const base = unwrapped(at);
+    at = base && innerAt(base, part);
   }
   return at;
-}
-
-/** Of a choice between objects the names of all of them. */
-function namesOf(schema: z.ZodType | undefined): string[] {
-  const { shape, options = [] } = (schema?._zod.def ?? {}) as { shape?: object; options?: readonly z.ZodType[] };
-  return shape ? Object.keys(shape) : [...new Set(options.flatMap(namesOf))];
 }

@@ -69,6 +69,13 @@ describe("schemas of others, made strict", () => {
     ["a default", z.number().default(late).or(z.string().transform(late))],
     ["what stands in for an error", z.number().catch(late)],
     ["an error's words", z.number({ error: late })],
+    ["those of a check", z.string().refine(() => false, { error: late })],
+    ["those of one that the library has", z.string().min(5, { error: late })],
+    ["those of a form", z.string().email({ error: late })],
+    [
+      "those of an issue",
+      z.string().superRefine((_, context) => context.addIssue({ code: "custom", message: (late as () => never)() })),
+    ],
     ["a key", z.record(z.string().overwrite(late), z.any()).or(z.string().refine(late))],
   ] as [string, z.ZodType][])("refuses an asynchronous function: %s", async (_, schema) => {
     const own = strictly(z.object({ at: schema }));
@@ -108,6 +115,29 @@ describe("schemas of others, made strict", () => {
   ])("names the option, and no schema, where %s throws", (_, schema, at, message) => {
     const read = z.object({ at: z.union([point, schema]).or(schema) });
     expect(() => readBy(read, { at }, "mine")).toThrow(isSaid("bad_option", message, boo));
+  });
+
+  it.each<[string, z.ZodType]>([
+    ["a check", z.string().refine(() => false, { error: 5 as never })],
+    ["a check that the library has", z.string().min(5, { error: (() => ({ message: 5 })) as never })],
+    ["an issue", z.string().superRefine((_, { addIssue }) => addIssue({ code: "custom", message: 5 as never }))],
+  ])("says of %s whose words are none that they must be a text", (_, at) => {
+    const own = strictly(z.object({ at }));
+    const message = /^mine options: at failed: what it says of an error must be a text, not /;
+    expect(() => readBy(own, { at: "no" }, "mine")).toThrow(isSaid("bad_option", message));
+  });
+
+  it("keeps the words of checks", () => {
+    const wordsOf = (at: z.ZodType) => strictly(z.object({ at })).safeParse({ at: "no" }).error!.issues[0].message;
+    const words = ({ input }: { input?: unknown }): string => `${input} of mine`;
+    for (const error of [words, (issue: object) => ({ message: words(issue) })])
+      for (const schema of [
+        z.string().refine(() => false, { error }),
+        z.string().min(5, { error }),
+        z.email({ error }),
+      ])
+        expect(wordsOf(schema)).toBe("no of mine");
+    expect(wordsOf(z.string().min(5, { error: () => undefined }))).toMatch(/^Too small/);
   });
 
   it("says of a check of the whole that it failed", () => {

@@ -3,12 +3,13 @@
  * what asynchronous functions in them promise nobody waits, and one that failed would end the process.
  */
 import { z } from "zod";
-import { ensure, failureOf, leaveUnheard, requireOptions, VentrisError } from "./errors.ts";
+import { ensure, failureOf, leaveUnheard, requireOptions, shown, VentrisError } from "./errors.ts";
 import { unwrapped } from "./forms.ts";
 import { placeThatThrows } from "./reads.ts";
 
 type Definition = {
   readonly type: string;
+  readonly error?: unknown;
   readonly shape?: Readonly<Record<string, z.ZodType>>;
   readonly catchall?: z.ZodType;
   readonly getter?: () => z.ZodType;
@@ -61,10 +62,11 @@ function changedOf(schema: z.ZodType, closes: boolean): z.ZodType {
 function unheard(def: Definition): object {
   const { checks } = def;
   const found = ["fn", "transform", "reverseTransform"].filter((field) => typeof def[field] === "function");
-  const answering = ["catchValue", "error"].filter((field) => typeof def[field] === "function");
+  const { catchValue } = def;
   const own = {
     ...Object.fromEntries(found.map((field) => [field, unheardCall(def[field] as Call)])),
-    ...Object.fromEntries(answering.map((field) => [field, (given: never) => atOnce((def[field] as Call)(given))])),
+    ...(typeof catchValue === "function" && { catchValue: (given: never) => atOnce((catchValue as Call)(given)) }),
+    ...wordsAtOnce(def),
     ...(checks?.some(isOwnCheck) && {
       checks: checks.map((check) => (isOwnCheck(check) ? unheardCheck(check) : check)),
     }),
@@ -78,27 +80,55 @@ function unheard(def: Definition): object {
 type Call = (...given: never[]) => unknown;
 
 const isOwnCheck = ({ _zod: { def } }: z.core.$ZodCheck): boolean =>
-  ["custom", "overwrite"].includes(def.check) || def.when !== undefined;
+  ["custom", "overwrite"].includes(def.check) || def.when !== undefined || def.error !== undefined;
+
+/** The words that a schema or a check of it has for an error, of a definition that has any. */
+function wordsAtOnce({ error }: { error?: unknown }): object {
+  if (error === undefined) return {};
+  const words = (given: never): unknown => wordsGiven(typeof error === "function" ? (error as Call)(given) : error);
+  return { error: words };
+}
+
+/** Errors: for what is no text, which would be shown as it is, or passed over. */
+function wordsGiven(given: unknown): unknown {
+  const isText = (one: unknown): boolean => one === undefined || one === null || typeof one === "string";
+  const message = isText(given) ? given : atOnce(given as { message?: unknown }).message;
+  if (!isText(message) || (message === undefined && !isText(given)))
+    throw new TypeError(`what it says of an error must be a text, not ${shown(atOnce(message ?? given))}`);
+  return given;
+}
 
 function unheardCheck(check: z.core.$ZodCheck): z.core.$ZodCheck {
   const internals = check._zod;
   const call = unheardCall(internals.check);
   const { when } = internals.def;
-  return Object.create(check, {
+  const own: z.core.$ZodCheck = Object.create(check, {
     _zod: {
       value: Object.create(internals, {
         check: {
           value(payload: z.core.ParsePayload) {
-            const before = payload.value;
+            const { value: before, issues } = payload;
+            const count = issues.length;
             const answer = call(payload as never);
             if (payload.value !== before) atOnce(payload.value); // what an overwrite made of it
+            for (const issue of issues.slice(count)) {
+              wordsGiven(issue.message);
+              if (issue.inst === check) Object.assign(issue, { inst: own }); // whose words are asked for later
+            }
             return answer;
           },
         },
-        ...(when && { def: { value: { ...internals.def, when: (given: never) => atOnce(when(given)) } } }),
+        def: {
+          value: {
+            ...internals.def,
+            ...(when && { when: (given: never) => atOnce(when(given)) }),
+            ...wordsAtOnce(internals.def),
+          },
+        },
       }),
     },
   });
+  return own;
 }
 
 /** Where the library takes a promise for a value. Errors: those of its own for promises where it knows them. */
