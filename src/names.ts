@@ -70,6 +70,7 @@ const peers: Readonly<Record<string, string>> = {
   // of a message
   role: "from speaker author sender",
   content: "text message body parts value",
+  text: "inputtext outputtext txt",
   // of a picture in a prompt
   image: "img picture pic photo imageurl inputimage",
   // of a score

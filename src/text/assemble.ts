@@ -6,6 +6,7 @@ import { requireNothingElse, tokenizerWays } from "../names.ts";
 import { tellingReads } from "../reads.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
+import { requireMessage } from "./chat-messages.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { createByteDecoder } from "./detokenizer.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -167,6 +168,8 @@ function checkChat(messages: readonly ChatMessage[], options: ChatOptions, call:
   ensure(gap < 0, "bad_option", () => {
     return `${call}: messages[${gap}] must be a message, such as { role: "user", content: "Hi" }, not ${shown(messages[gap])}`;
   });
+  // As they are given: templates get them without what is undefined.
+  for (const [i, message] of messages.entries()) requireMessage(message, `messages[${i}]`);
   requireOptions(options, call);
   const { addGenerationPrompt, tools, most, ...others } = options;
   requireNothingElse(others, call, ["addGenerationPrompt", "tools", "most"], tokenizerWays);

@@ -4,7 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import { didYouMean, meantField, requireFieldsAmong, suggestion } from "../names.ts";
+import { didYouMean, hint, likelySlips, meantBy, meantField, requireFieldsAmong, suggestion } from "../names.ts";
 import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
@@ -42,8 +42,8 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
 /** Templates write any role as it is; one that is neither among these nor in the template's words would become a speaker whom the model never met. */
 export const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 
-/** Parts of a content that templates know. */
-const usualParts = ["text", "image"];
+/** Parts of a content that templates know, and those whose pictures are put in for them. */
+const usualParts = ["text", "image", "image_url"];
 
 /** Fields of a message that every chat may have; templates know further ones. */
 const usualFields = ["role", "content", "name", "tool_calls", "tool_call_id"];
@@ -52,10 +52,13 @@ const usualFields = ["role", "content", "name", "tool_calls", "tool_call_id"];
 export function requireMessage(message: unknown, where: string): asserts message is ChatMessage {
   ensure(isObject(message), "bad_option", () => `${where} must have a role and content, not ${shown(message)}`);
   const lacks = ["role", "content"].filter((field) => !Object.hasOwn(message, field));
-  for (const field of Object.keys(message)) {
+  const others = usualFields.filter((field) => !Object.hasOwn(message, field));
+  for (const [field, value] of Object.entries(message)) {
     if (usualFields.includes(field)) continue;
-    const hint = suggestion(field, lacks);
-    ensure(hint === "", "bad_option", () => `${where} has no field ${shown(field)}${hint}`);
+    // One that says nothing may be of somebody's own messages, unless it is a slip: templates are never asked about it.
+    const slip = says(value) ? undefined : meantBy(field, others, likelySlips(field));
+    const meant = suggestion(field, lacks) || hint(slip);
+    ensure(meant === "", "bad_option", () => `${where} has no field ${shown(field)}${meant}`);
   }
   ensure(typeof message.role === "string", "bad_option", () => {
     return message.role === undefined
@@ -124,8 +127,8 @@ export function shapeMessages(
     new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(
       source,
     );
-  const refuse = (what: string, hint = ""): never => {
-    throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it${hint}`);
+  const refuse = (what: string, end = ""): never => {
+    throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it${end}`);
   };
   if (options.tools?.length && !mentions("tools")) refuse("tools are given");
 
@@ -144,7 +147,7 @@ export function shapeMessages(
       refuse(`${where}.name is given`);
     for (const name of otherwiseSaid(message))
       if (name.length > 100 || !mentions(name))
-        refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields.filter(mentions)));
+        refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields));
     const { content } = message;
     if (content === undefined || content === null) return { ...message, role: message.role, content: null };
     if (typeof content === "string") {
@@ -154,8 +157,7 @@ export function shapeMessages(
     const parts = content;
     for (const [i, { type }] of parts.entries()) {
       const writes = (part: string) => part === "text" || (template.forms().parts && mentions(part));
-      if (!writes(type))
-        refuse(`${where}.content[${i}] is of type ${shown(type)}`, suggestion(type, usualParts.filter(writes)));
+      if (!writes(type)) refuse(`${where}.content[${i}] is of type ${shown(type)}`, suggestion(type, usualParts));
     }
     return {
       ...message,

@@ -131,8 +131,8 @@ describe("what messages hold", () => {
     [forText, { role: "user", content: 5 }, /messages\[0\]\.content must be text/],
     [printed, { role: "narrator", content: "x" }, /role is "narrator", .*for\. Roles: system, .*function$/],
     [printed, { role: "asistant", content: "x" }, /role is "asistant", .*; did you mean "assistant"\? Roles:/],
-    // The name that was meant is one that the template writes, and never the one that was given.
-    [forText, { role: "user", content: "x", tool_call: [1] }, /tool_call is given; .* does not write it$/],
+    // The name that was meant is never the one that was given.
+    [forText, { role: "user", content: "x", tool_call: [1] }, /tool_call is given; .*; did you mean "tool_calls"\?$/],
     [forText, { role: "user", content: "x", tool_calls: [1] }, /tool_calls is given; .* does not write it$/],
     [forTools, { role: "user", content: "x", tool_call: [1] }, /does not write it; did you mean "tool_calls"\?$/],
     [forText, { role: 5, content: "x" }, /messages\[0\]\.role must be a text/],

@@ -90,8 +90,20 @@ test.each<[unknown, RegExp]>([
   [{ role: "user", content: ["a"] }, /^messages\[0\]\.content\[0\] is no part: it has no type$/],
   [{ role: "user", content: [{ type: "text" }] }, /is of type text and has no text$/],
   [{ role: "", content: "a" }, /^messages\[0\]\.role is empty/],
+  [{ role: "user", content: "a", toolCallId: "x" }, /toolCallId is given; .*; did you mean "tool_call_id"\?$/],
+  [{ role: "user", content: "a", toolCallId: undefined }, /has no field "toolCallId"; did you mean "tool_call_id"\?$/],
+  [{ role: "user", content: "a", nmae: "" }, /^messages\[0\] has no field "nmae"; did you mean "name"\?$/],
+  [{ role: "user", content: "a", nmae: "x" }, /nmae is given; .*; did you mean "name"\?$/],
+  [{ role: "user", content: [{ type: "input_text", text: "a" }] }, /"input_text"; .*; did you mean "text"\?$/],
+  [{ role: "user", content: [{ type: "imageurl" }] }, /"imageurl"; .*; did you mean "image_url"\?$/],
+  [{ role: "user", content: [{ type: "input_image" }] }, /"input_image"; .*; did you mean "image"\?$/],
 ])("the message %o", (message, said) => {
   const given = [message as ChatMessage];
   expect(() => tokenizer.encodeChat!(given)).toThrow(isSaid("bad_option", said));
   expect(() => tokenizer.applyChatTemplate!(given)).toThrow(isSaid("bad_option", said));
+});
+
+test("fields of other programs' messages that say nothing are no slips", () => {
+  const theirs = { refusal: null, annotations: [], audio: null, function_call: null, reasoning_content: "" };
+  expect(() => tokenizer.encodeChat!([{ role: "assistant", content: "a", ...theirs }])).not.toThrow();
 });

@@ -101,6 +101,12 @@ test.each([
   [{ fill: "no blank" }, /no blank/],
   [{ fill: "a ___ b", lengths: [1, 2] }, /it has 1 blank,/],
   [{ fill: "a ___ b", lengths: [0] }, /whole number from 1/],
+  [{ fill: "a ___ b ___ c", lengths: [3, undefined] }, /lengths\[1\] must be .*, not undefined$/],
+  [
+    { fill: "a ___ b ___ c", lengths: Object.assign(new Array(2), { 1: 3 }) },
+    /lengths\[0\] must be .*, not undefined$/,
+  ],
+  [{ fill: "a ___ b", lengths: ["find"] }, /"found", not "find"; did you mean "found"\?$/],
   [{ fill: "a ___ b", longest: 1000 }, /longest/],
   [{ fill: "a ___ b", nonsense: 1 }, /no option "nonsense" \(known: fill, lengths, longest\)/],
   [{ fill: "a ___ b", fil: "a ___" }, /no option "fil"; did you mean "fill"\?/],

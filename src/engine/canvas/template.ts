@@ -1,7 +1,7 @@
 /** Templates: a text with blanks anywhere in it, each of a length that is given or found. */
 
 import { ensure, plural, shown } from "../../errors.ts";
-import { requireNothingElse } from "../../names.ts";
+import { requireNothingElse, suggestion } from "../../names.ts";
 import { requireWhole } from "../../numbers.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Canvas } from "./canvas.ts";
@@ -33,6 +33,9 @@ export const templateFields: readonly string[] = ["fill", "lengths", "longest"];
 
 const mostTokens = 4096;
 
+/** A length that the model finds. */
+const found = "found";
+
 /** Errors: `bad_option` for a text without blanks, and lengths that do not fit them. */
 export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Template {
   const { fill, lengths, longest = 12, ...others } = given;
@@ -44,12 +47,14 @@ export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Templat
   ensure(lengths === undefined || (Array.isArray(lengths) && lengths.length === blanks), "bad_option", () => {
     return `template: it has ${plural(blanks, "blank")}, but lengths are ${shown(lengths)}`;
   });
-  const wrong = lengths?.find((n) => n !== "found" && !(Number.isInteger(n) && n >= 1 && n <= mostTokens));
-  ensure(
-    wrong === undefined,
-    "bad_option",
-    () => `template: a length is a whole number from 1 to ${mostTokens}, or "found", not ${shown(wrong)}`,
-  );
+  // A gap would be taken for a length that is to be found.
+  for (const [i, given] of Array.from<unknown>(lengths ?? []).entries()) {
+    const fits = given === found || (Number.isInteger(given) && Number(given) >= 1 && Number(given) <= mostTokens);
+    ensure(fits, "bad_option", () => {
+      const meant = typeof given === "string" ? suggestion(given, [found]) : "";
+      return `template: lengths[${i}] must be a whole number from 1 to ${mostTokens}, or "found", not ${shown(given)}${meant}`;
+    });
+  }
   requireWhole({ "template: longest": longest }, 1, 64);
   return {
     pieces: texts.map((text, i) => {
@@ -57,9 +62,7 @@ export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Templat
       const own = i < blanks ? text.replace(/ $/, "") : text;
       return tokenizer.encode(own, { special: i === 0 });
     }),
-    lengths: Array.from({ length: blanks }, (_, i) =>
-      lengths?.[i] === "found" ? undefined : (lengths?.[i] as number),
-    ),
+    lengths: Array.from({ length: blanks }, (_, i) => (lengths?.[i] === found ? undefined : (lengths?.[i] as number))),
     longest,
   };
 }
