@@ -147,7 +147,7 @@ export const reasonOf = (thrown: unknown): string => {
 };
 
 /** How a caller's function fails. */
-interface Failing {
+export interface Failing {
   /** Of what it throws that is no error of ours. Default: `bad_option`. */
   readonly code?: ErrorCode;
   /** Its reason, thrown by the function, is the end that was asked for: `aborted`. */

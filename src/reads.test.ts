@@ -34,6 +34,15 @@ describe("what a getter or a proxy throws is told with its place, and is the cau
     expect(() => cut(...given)).toThrow(isSaid("bad_option", message, boo));
   });
 
+  test("a function that is no more, too", () => {
+    const { proxy, revoke } = Proxy.revocable(() => {}, {});
+    revoke();
+    const look = tellingReads("look", ["at"], (at: unknown) => Array.isArray(at));
+    expect(() => look(proxy)).toThrow(isSaid("bad_option", /^look: at failed: /));
+    const lookIn = tellingReads("look", ["at"], ({ all }: { all: unknown[] }) => all.map(Array.isArray));
+    expect(() => lookIn({ all: [1, proxy] })).toThrow(isSaid("bad_option", /^look: at\.all\[1\] failed: /));
+  });
+
   test("also later, by a promise", async () => {
     const later = tellingReads("cut", ["blade"], async (blade: unknown) => {
       await Promise.resolve();

@@ -54,11 +54,11 @@ export function placeThatThrows(value: unknown, path: string, thrown: unknown): 
   let reads = 0;
 
   function within(inner: unknown, at: string, depth: number): string | undefined {
-    if (typeof inner !== "object" || inner === null || depth > deepest || seen.has(inner)) return undefined;
-    seen.add(inner);
+    if (Object(inner) !== inner || depth > deepest || seen.has(inner as object)) return undefined;
+    seen.add(inner as object);
     let keys: readonly PropertyKey[];
     try {
-      keys = keysOf(inner);
+      keys = keysOf(inner as object);
     } catch {
       return at; // of a proxy
     }
@@ -88,8 +88,15 @@ function placeOf(at: string, key: PropertyKey): string {
   return at === "" ? key : `${at}.${key}`;
 }
 
-/** Its own fields, and what its class computes; what is looked at in any object first. Throws where a proxy's traps do. */
+/**
+ * Its own fields, and what its class computes; what is looked at in any object first. A function is looked at as a whole: its fields are no
+ * options. Throws where a proxy's traps do.
+ */
 function keysOf(value: object): PropertyKey[] {
+  if (typeof value === "function") {
+    void (value instanceof Object && (value as { name?: unknown }).name);
+    return [];
+  }
   if (ArrayBuffer.isView(value)) return [];
   if (Array.isArray(value)) return [...value.keys()];
   const own = Reflect.ownKeys(value);

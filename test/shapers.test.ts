@@ -198,6 +198,29 @@ test("what shapers allow, all of them: after an even token only odd ones, and ne
   });
 });
 
+describe("a shaper that throws where it is read", () => {
+  const boo = new Error("boo");
+  const fail = (): never => {
+    throw boo;
+  };
+  const failing = (field: string, others: object = {}) =>
+    Object.defineProperty({ ...others }, field, { enumerable: true, get: fail });
+  const stage = { changes: "scores", keepsBest: true, readsHistory: true, create: () => () => {} };
+  test.each<[string, object, RegExp]>([
+    ["logits", failing("logits", { name: "odd" }), /^the shaper function odd: its shaper\.logits failed: boo$/],
+    ["close", failing("close", { name: "odd" }), /its shaper\.close failed: boo$/],
+    ["edits", failing("edits", { name: "odd" }), /its shaper\.edits failed: boo$/],
+    ["an edit", { name: "odd", edits: [{ edit: failing("site") }] }, /its shaper\.edits\[0\]\.edit\.site failed: boo$/],
+    ["a stage", { name: "odd", stages: { last: failing("create", stage) } }, /\.stages\.last\.create failed: boo$/],
+    ["what is awaited", failing("then", { name: "odd" }), /^the shaper function odd failed: boo$/],
+  ])("%s", async (_, made, message) => {
+    const odd = () => made;
+    const error = await model.decode(prompt, { maxTokens: 4, shapers: [odd as MakeShaper] }).final.catch((e) => e);
+    expect(error).toMatchObject({ name: "VentrisError", message: expect.stringMatching(message), cause: boo });
+    expect(model.forest.held).toBe(0);
+  });
+});
+
 describe("a shaper function that gives what is no shaper, or no logits", () => {
   const refused: [string, unknown, RegExp][] = [
     ["a number", () => 3, /shaper function.* returned 3: it returns an object/],

@@ -96,10 +96,33 @@ describe("what a constraint of one's own has in place of", () => {
       () => Uint32Array.of(0xff),
       /allowed gave the bit of token 3, and there are 3$/,
     ],
+    [
+      "that gives tokens that push refuses",
+      () => Uint32Array.of(0b111),
+      /gave the bit of token 0, whose bytes push refuses$/,
+    ],
     ["that throws", fail, /^constraint mine: allowed failed: mine$/],
   ])("allowed: %s", (_, allowed, message) => {
     expect(() => createConstraint(own({ allowed })).start.allowed?.(vocabulary)).toThrow(isSaid("bad_option", message));
   });
+});
+
+test("of a large mask some tokens are tried, the same for a vocabulary of any size", () => {
+  const sizeOf = (size: number) => createVocabulary(size, (token) => Uint8Array.of(token % 256));
+  const pushesOf = (size: number): number => {
+    let count = 0;
+    const state: ConstraintState = {
+      push() {
+        count++;
+        return state;
+      },
+      complete: true,
+      allowed: ({ size }) => new Uint32Array(size / 32).fill(0xffffffff),
+    };
+    createConstraint({ name: "all", tight: true, start: state }).start.allowed?.(sizeOf(size));
+    return count;
+  };
+  expect([32, 64, 256, 4096, 65_536].map(pushesOf)).toEqual([1, 2, 8, 8, 8]);
 });
 
 test("a guarded constraint says what its own says, and is made once", () => {

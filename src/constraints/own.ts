@@ -81,5 +81,29 @@ function allowedBy(state: ConstraintState, vocabulary: Vocabulary, name: string)
     "bad_option",
     () => `${name}: allowed gave the bit of token ${beyond}, and there are ${size}`,
   );
-  return bits;
+  const refused = someTokens(mask, vocabulary).find((token) => !takes(state, vocabulary.bytes(token), name));
+  ensure(refused === undefined, "bad_option", () => {
+    return `${name}: allowed gave the bit of token ${refused}, whose bytes push refuses`;
+  });
+  return mask;
+}
+
+function takes(state: ConstraintState, bytes: Uint8Array, name: string): boolean {
+  let at: ConstraintState | undefined = state;
+  for (const byte of bytes) at = at && pushed(at, byte, name);
+  return at !== undefined;
+}
+
+/** So many tokens of a mask are tried as soon as it is given: of one that was made for another state most are wrong, and trying all is what a mask saves. */
+const mostTried = 8;
+
+/** The first tokens with a text in some words of a mask, the last of which has bits, as the first has. */
+function someTokens(mask: Uint32Array, vocabulary: Vocabulary): number[] {
+  const words = [...mask.keys()].filter((word) => mask[word] !== 0);
+  const step = Math.max(1, (words.length - 1) / (mostTried - 1));
+  const tried = words.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step) || i === words.length - 1);
+  return tried.flatMap((word) => {
+    const tokens = Array.from({ length: 32 }, (_, bit) => 32 * word + bit);
+    return tokens.find((token) => hasBit(mask, token) && vocabulary.bytes(token).length > 0) ?? [];
+  });
 }

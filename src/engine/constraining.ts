@@ -96,14 +96,24 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
     return state;
   }
 
+  /** Errors: `bad_option` where a mask has a token that could not be pushed, whatever the state. */
+  function requireTexts(bits: Uint32Array): void {
+    const silent = silentOf(vocabulary);
+    const word = bits.findIndex((word, i) => (word & silent[i]) !== 0);
+    ensure(word < 0, "bad_option", () => {
+      const token = 32 * word + 31 - Math.clz32(bits[word] & silent[word]);
+      return `constraint ${constraint.name}: allowed gave the bit of token ${token}, which stands for no text`;
+    });
+  }
+
   function mask(state: ConstraintState): Uint32Array {
     checks += vocabularySize;
     const bits = new Uint32Array(wordsFor(vocabularySize));
-    bits.set(state.allowed?.(vocabulary) ?? tryTokens(state, vocabulary));
-    for (const token of ends) {
-      if (state.complete) bits[token >>> 5] |= 1 << (token & 31);
-      else bits[token >>> 5] &= ~(1 << (token & 31));
-    }
+    const own = state.allowed?.(vocabulary);
+    bits.set(own ?? tryTokens(state, vocabulary));
+    for (const token of ends) bits[token >>> 5] &= ~(1 << (token & 31));
+    if (own) requireTexts(bits);
+    if (state.complete) for (const token of ends) bits[token >>> 5] |= 1 << (token & 31);
     return bits;
   }
 
@@ -149,6 +159,19 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
     }
     return false;
   }
+}
+
+const silentTokens = new WeakMap<Vocabulary, Uint32Array>();
+
+/** The tokens that stand for no text, 32 to a word. */
+function silentOf(vocabulary: Vocabulary): Uint32Array {
+  const known = silentTokens.get(vocabulary);
+  if (known) return known;
+  const silent = new Uint32Array(wordsFor(vocabulary.size));
+  for (let token = 0; token < vocabulary.size; token++)
+    if (vocabulary.bytes(token).length === 0) silent[token >>> 5] |= 1 << (token & 31);
+  silentTokens.set(vocabulary, silent);
+  return silent;
 }
 
 /** The text behind the prompt, up to a node. */

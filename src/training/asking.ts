@@ -1,6 +1,7 @@
 /** What the functions of whoever trains answer to the loop, held to what it can go on with. */
 import { ensure, requireAnswer, shown, telling } from "../errors.ts";
 import { isObject } from "../json.ts";
+import { tellingReads } from "../reads.ts";
 import { isInstance } from "../values.ts";
 import { euclideanNorm } from "./adamw.ts";
 import type { Objective, Parameter } from "./objective.ts";
@@ -54,23 +55,32 @@ export async function gradientsOf<Batch>(
   objective: Objective<Batch>,
   batch: Batch,
 ): Promise<{ readonly loss: number; readonly gradients: readonly Float32Array[] }> {
-  const { parameters } = objective;
   const call = "train: objective.gradients";
-  const answer: unknown = await telling(call, () => objective.gradients(batch))();
-  const sound = isObject(answer) && typeof answer.loss === "number" && Array.isArray(answer.gradients);
+  // Awaited in it, as what is awaited is looked at.
+  const answer: unknown = await telling(call, async () => objective.gradients(batch))();
+  return telling(call, tellingReads(call, ["its answer"], gradientsIn))(answer, objective.parameters, call);
+}
+
+/** What an answer holds, each read once. Errors: `bad_option`. */
+function gradientsIn(
+  answer: unknown,
+  parameters: readonly Parameter[],
+  call: string,
+): { readonly loss: number; readonly gradients: readonly Float32Array[] } {
+  const { loss, gradients } = isObject(answer) ? answer : {};
+  const sound = typeof loss === "number" && Array.isArray(gradients);
   requireAnswer(sound, answer, call, "{ loss, gradients }, a number and a list");
-  const given = answer as { readonly loss: number; readonly gradients: readonly unknown[] };
-  ensure(given.gradients.length === parameters.length, "bad_option", () => {
-    return `${call} gave ${given.gradients.length} gradients for ${parameters.length} parameters`;
+  const given: readonly unknown[] = Array.from(gradients as readonly unknown[]);
+  ensure(given.length === parameters.length, "bad_option", () => {
+    return `${call} gave ${given.length} gradients for ${parameters.length} parameters`;
   });
   for (const [i, { name, values }] of parameters.entries()) {
-    const gradient = given.gradients[i];
-    const fits = isInstance<Float32Array>("Float32Array", gradient) && gradient.length === values.length;
+    const fits = isInstance<Float32Array>("Float32Array", given[i]) && given[i].length === values.length;
     ensure(fits, "bad_option", () => {
-      return `${call} gave for ${name} ${shown(gradient)}, and must give a Float32Array of ${values.length}`;
+      return `${call} gave for ${name} ${shown(given[i])}, and must give a Float32Array of ${values.length}`;
     });
   }
-  return given as { readonly loss: number; readonly gradients: readonly Float32Array[] };
+  return { loss: loss as number, gradients: given as readonly Float32Array[] };
 }
 
 /** Errors: `bad_option`. */
@@ -83,7 +93,7 @@ export function tokensOf<Batch>(countTokens: (batch: Batch) => number, batch: Ba
 /** Errors: `bad_option`; `runtime_failed` for a loss that is not finite. */
 export async function meanLoss<Batch>(objective: Objective<Batch>, batches: readonly Batch[]): Promise<number> {
   let sum = 0;
-  const lossOf = telling("train: objective.loss", (batch: Batch) => objective.loss(batch));
+  const lossOf = telling("train: objective.loss", async (batch: Batch) => objective.loss(batch));
   for (const batch of batches) {
     const loss = await lossOf(batch);
     requireAnswer(typeof loss === "number", loss, "train: objective.loss", "a number");

@@ -150,6 +150,8 @@ describe("training", () => {
   it("refuses what its functions give that is none of what they must give, naming them", async () => {
     const answering = (answers: object) => ({ ...regression(), ...answers });
     const gradients = regression().parameters.map(({ values }) => new Float32Array(values.length));
+    const throwing = (field: string, of: object = {}) =>
+      new Proxy(of, { get: (at, name) => (name === field ? boo() : Reflect.get(at, name)) });
     const heldOut = { evaluation: { batches: [examples(4, 0)], every: 1 } };
     const wrong: [object, RegExp, string?][] = [
       [{ schedule: () => Number.NaN }, /schedule\(0\) gave NaN/],
@@ -175,6 +177,14 @@ describe("training", () => {
       [{ objective: answering({ gradients: boo }) }, /train: objective.gradients failed: boo/],
       [{ objective: answering({ gradients: async () => boo() }) }, /train: objective.gradients failed: boo/],
       [{ objective: answering({ loss: boo }), ...heldOut }, /train: objective.loss failed: boo/],
+      [{ objective: answering({ gradients: () => throwing("loss", { loss: 1 }) }) }, /: its answer\.loss failed: boo$/],
+      [
+        { objective: answering({ gradients: () => ({ loss: 1, gradients: throwing("1", gradients) }) }) },
+        /gradients: its answer\.gradients\[1\] failed: boo$/,
+      ],
+      [{ objective: answering({ gradients: () => throwing("gradients") }) }, /objective\.gradients failed: boo$/],
+      [{ objective: answering({ gradients: () => throwing("then") }) }, /objective\.gradients failed: boo$/],
+      [{ objective: answering({ loss: () => throwing("then") }), ...heldOut }, /objective\.loss failed: boo$/],
       [{ basis: () => 7, checkpointFolder: await newFolder() }, /basis gave 7/],
       [{ basis: () => ({ many: 7n }), checkpointFolder: await newFolder() }, /what basis gave must be JSON/],
     ];

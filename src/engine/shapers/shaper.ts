@@ -3,9 +3,10 @@
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
 import { checked, type Kind } from "../../arguments.ts";
-import { ensure, leaveUnheard, shown, telling } from "../../errors.ts";
+import { ensure, type Failing, leaveUnheard, shown, telling } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { didYouMean } from "../../names.ts";
+import { tellingReads } from "../../reads.ts";
 import { isListOf } from "../../values.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
@@ -78,7 +79,13 @@ const fields: readonly string[] = ["name", ...says, ...hooks];
 export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Shaper> {
   const maker = make.name ? `the shaper function ${make.name}` : "a shaper function";
   const failing = { code: "internal", signal: host.signal } as const;
-  const made: unknown = await telling(maker, make, failing)(host);
+  // Awaited in it, as what is awaited is looked at.
+  const made: unknown = await telling(maker, async () => make(host), failing)();
+  return telling(maker, tellingReads(maker, ["its shaper"], shaperIn), failing)(made, maker, failing);
+}
+
+/** What was made, each of its fields read once. Errors: `bad_option`. */
+function shaperIn(made: unknown, maker: string, failing: Failing): Shaper {
   requireShaper(made, maker);
   const own = hooks.filter((hook) => made[hook] !== undefined);
   return Object.fromEntries<unknown>([
@@ -90,6 +97,9 @@ export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Sh
     }),
   ]) as unknown as Shaper;
 }
+
+/** Now, so that what reading one of them throws is told of the shaper: later others read them. */
+const readFields = (value: object): unknown[] => Object.values(value);
 
 const isApplied = (item: unknown): item is AppliedEdit => isObject(item) && isObject(item.edit);
 
@@ -109,11 +119,13 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
     );
   }
   requireStages((made as Shaper).stages);
+  for (const stage of Object.values((made as Shaper).stages ?? {})) readFields(stage);
   const { taps, edits, contextLength } = made as Shaper;
   if (taps !== undefined) requireTaps(taps, `the shaper ${name}`);
   ensure(edits === undefined || isListOf(edits, isApplied), "bad_option", () => {
     return `the shaper ${name}: edits must be a list of modules, each as { edit: { name, site, apply } }, not ${shown(edits)}`;
   });
+  for (const applied of edits ?? []) for (const field of readFields(applied)) if (isObject(field)) readFields(field);
   const isLength = contextLength === undefined || (typeof contextLength === "number" && !Number.isNaN(contextLength));
   ensure(
     isLength,
