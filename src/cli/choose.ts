@@ -152,8 +152,10 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
     "--set belongs to one policy: give one --policy with it",
   );
   const options = Object.fromEntries(set.map(assignment));
+  // Names and options are looked at before the table, which may take a while to read.
+  for (const name of names) createPolicyByName(name, { width: 1, seed, ...options });
+  ensure(flags.out?.endsWith(".svg") ?? true, "bad_option", `--out ${flags.out}: the picture is an .svg`);
   const task = classificationTask(await readTableFile(path), seed);
-  // Every policy is made before the first one plays, so that a wrong name or option costs nothing.
   const made = names.map((name) => createPolicyByName(name, { width: task.width, seed, ...options }));
   const plays = await interruptible(async (signal) => {
     const results: choice.Play[] = [];
@@ -166,7 +168,6 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
   });
   const rows = plays.map(({ regret, secondHalf, loss }, i) => ({ policy: names[i], rounds, regret, secondHalf, loss }));
   if (flags.out !== undefined) {
-    ensure(flags.out.endsWith(".svg"), "bad_option", `--out ${flags.out}: the picture is an .svg`);
     const series = plays.map(({ curve }, i) => ({ name: names[i], points: curve }));
     const picture = drawPlot({
       title: `Regret on ${task.name}`,

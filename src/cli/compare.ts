@@ -18,7 +18,7 @@ import {
   verdictOf,
 } from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
-import { listed, notesOf, rowsOf, skippedNotes, textsOf, treesOf } from "./comparison-report.ts";
+import { columnsNote, listed, notesOf, rowsOf, skippedNotes, textsOf, treesOf } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -220,6 +220,7 @@ function show(comparison: Comparison, rounds: number, nameOf: (token: number) =>
   const { header, rows } = rowsOf(comparison);
   print(formatTable(header, rows));
   const width = Math.min(100, widthOf(process.stdout));
+  print(`\n${wrap(columnsNote(comparison), width).join("\n")}`);
   for (const prompt of prompts.keys()) {
     for (const { labels, text } of textsOf(comparison, prompt)) {
       const which = prompts.length > 1 ? ` on prompt ${prompt + 1}` : "";

@@ -2,7 +2,7 @@
 import type { DecodeOptions, Text } from "../calls.ts";
 import type { ChatMessage } from "../text/index.ts";
 import { type Comparison, measureOf, speedUp, type Verdict, verdictOf } from "./comparison.ts";
-import { listed, rowsOf, textsOf } from "./comparison-report.ts";
+import { columnsNote, listed, rowsOf, textsOf } from "./comparison-report.ts";
 import { treeLegend } from "./tree.ts";
 
 export interface ComparisonPage {
@@ -110,6 +110,7 @@ export function comparisonPage(page: ComparisonPage): string {
   th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #26221c22; white-space: nowrap; }
   th:last-child, td:last-child { padding-right: 0; }
   blockquote { margin: .2rem 0 .8rem; padding-left: .9rem; border-left: 3px solid #a3341f; white-space: pre-wrap; }
+  .option { white-space: nowrap; }
   pre { font: 13px/1.45 ui-monospace, monospace; overflow-x: auto; }
 </style>
 <h1>${escaped(title)}</h1>
@@ -121,13 +122,17 @@ ${comparisonFigure(page)}
 ${rows.map((row) => cells("td", row)).join("\n")}
 </tbody>
 </table></div>
-${remarks.length > 0 ? `<ul>${remarks.map((remark) => `<li>${escaped(remark)}</li>`).join("")}</ul>` : ""}
+<p class="legend">${escaped(columnsNote(comparison))}</p>
+${remarks.length > 0 ? `<ul>${remarks.map((remark) => `<li>${unbroken(escaped(remark))}</li>`).join("")}</ul>` : ""}
 <h2>What they wrote</h2>
 ${texts.join("\n")}
 ${trees.length > 0 ? `<h2>What was drafted</h2>\n<p class="legend">${escaped(treeLegend)}</p>\n${trees.map((tree) => `<pre>${escaped(tree)}</pre>`).join("\n")}` : ""}
 </html>
 `;
 }
+
+/** Options keep together with their hyphens, at which a line would break. */
+const unbroken = (html: string): string => html.replace(/(?<![\w-])--?[a-z][\w-]*/g, '<span class="option">$&</span>');
 
 const escaped = (text: string): string =>
   text.replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]!);

@@ -62,6 +62,13 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
   return { header, rows };
 }
 
+/** What the columns of speed say, in one line. */
+export function columnsNote({ entries }: Pick<Comparison, "entries">): string {
+  const plain = measureOf(entries);
+  const other = plain.chosen.method.family === "plain" ? "plain decoding" : plain.label;
+  return `tokens/s: how many tokens it wrote in a second; speed: how many times as fast as ${other} it was, each run beside its own.`;
+}
+
 /** Outputs that are equal, once, with the methods that wrote them. */
 export function textsOf({ entries }: Comparison, prompt: number): { labels: string[]; text: string }[] {
   const found = new Map<string, string[]>();

@@ -51,6 +51,6 @@ it.each([
 });
 
 it("says plainly that a file is empty", async () => {
-  const failed = { code: "bad_file", message: expect.stringMatching(/given\.json is empty$/) };
+  const failed = { code: "bad_option", message: expect.stringMatching(/given\.json is empty$/) };
   await expect(readConstraint({ jsonSchema: await written("") })).rejects.toMatchObject(failed);
 });

@@ -209,7 +209,10 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
       const lossless = isLossless(method, options);
       try {
         const outlook = await methodOutlook(method, engineModel(model), options as never, { temperature, signal });
-        gains.push({ method: method.name, lossless, ...outlook });
+        // Nobody asked for the model as its own draft.
+        const itself = draft === undefined && options.draft === model.name && outlook.most === 1;
+        const because = `the usual draft, ${model.name}, is this model itself; pass --draft MODEL with a smaller model of the same tokenizer`;
+        gains.push({ method: method.name, lossless, ...(itself ? { because, unfit: true } : outlook) });
       } catch (error) {
         const misfit = misfitOf(error, { method, options: given, model, temperature });
         if (!misfit) throw error;

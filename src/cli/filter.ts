@@ -204,14 +204,14 @@ async function fitOne(
 }
 
 async function runFit(path: string, flags: FitFlags): Promise<void> {
-  const data = await readPaired(path, flags);
-  const { train, test } = splitData(data, flags);
   const method = signals.findFilter(flags.method);
   const options = parseAssignments(
     method.options.shape as Record<string, z.ZodType>,
     flags.set,
     `the filter ${flags.method}`,
   );
+  const data = await readPaired(path, flags);
+  const { train, test } = splitData(data, flags);
   const { model } = await fitOne(flags.method, data, train, flags, options);
   await signals.saveFilter(flags.out, model);
   const scores =
@@ -325,10 +325,10 @@ const rowsOf = ({ rows, columns, data }: signals.Matrix): number[][] =>
   Array.from({ length: rows }, (_, t) => [...data.subarray(t * columns, (t + 1) * columns)]);
 
 async function runCompare(path: string, flags: CompareFlags): Promise<void> {
+  const assigned = optionsByMethod(flags.methods, flags.set);
   const data = await readPaired(path, flags);
   const { train, test } = splitData(data, flags);
   ensure(test, "bad_option", "--train takes all bins: a comparison needs others to score on");
-  const assigned = optionsByMethod(flags.methods, flags.set);
   const results = [];
   for (const name of flags.methods) {
     const started = performance.now();

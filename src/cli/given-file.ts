@@ -11,12 +11,12 @@ interface Wanted {
   readonly mayBeEmpty?: boolean;
 }
 
-/** Errors: `unavailable` for what cannot be read, `bad_file` for what is empty, `bad_option` for what is longer. */
+/** Errors: `unavailable` for what cannot be read, `bad_option` for what is empty or longer. */
 export async function readGiven(path: string, { what, mostBytes, mayBeEmpty = false }: Wanted): Promise<Uint8Array> {
   try {
     await using file = await open(path);
     const bytes = await readBounded(file.createReadStream(), path, mostBytes, what);
-    ensure(bytes.length > 0 || mayBeEmpty, "bad_file", `${what}: ${path} is empty`);
+    ensure(bytes.length > 0 || mayBeEmpty, "bad_option", `${what}: ${path} is empty`);
     return bytes;
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;

@@ -334,6 +334,13 @@ function isOfSystem(error: unknown): error is NodeJS.ErrnoException {
 
 /** An error about an option that a flag gave, which begins with the option's name, begins with the flag. */
 function withFlag(message: string): string {
+  return nameFlag(message).replace(/, or give field: (".*") in a recipe, or for documents$/, (all, field) => {
+    const takes = program && commandOf(program, words).options.some(({ long }) => long === "--field");
+    return takes ? `, or give --field ${field}` : all;
+  });
+}
+
+function nameFlag(message: string): string {
   const [, name] = /^([a-z]\w*): /i.exec(message) ?? [];
   if (name === undefined || !program) return message;
   const command = commandOf(program, words);

@@ -15,7 +15,7 @@ import { parseValue } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { decodesNothing } from "./method-choice.ts";
-import { endProgress, print, printJson, showProgress, write } from "./output.ts";
+import { endProgress, print, printJson, say, showProgress, write } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
 import { styled, widthOf, wordWriter, wrap, wrapCommand } from "./terminal.ts";
@@ -82,7 +82,10 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
     const told = await tell(model, prompt, { ...request, method: standard }, flags.json ? undefined : width);
     const short = told.counters.generated < leastTokens;
     if (!signal.aborted && !flags.json) show(`\n${short ? wordsForShort(told, model) : figuresOf(told, standard)}`);
-    const again = signal.aborted || short ? undefined : await decodeAgain(model, prompt, request, standard, told);
+    const again =
+      signal.aborted || short
+        ? undefined
+        : await decodeAgain(model, prompt, request, standard, told, stepTeller(flags.json ?? false));
     const found = signal.aborted ? undefined : again;
     if (signal.aborted) process.exitCode = 130;
     if (flags.json)
@@ -137,6 +140,18 @@ async function tell(model: Model, prompt: string, request: DecodeOptions, width?
   return run.final;
 }
 
+type TellStep = (step: string, now?: string) => void;
+
+/** What is being done: a line of a terminal that the next one replaces; where the story goes elsewhere, as into a file, one line for each step, whatever it is made of. */
+function stepTeller(json: boolean): TellStep {
+  if (json || process.stdout.isTTY) return (step, now = step) => showProgress(now);
+  let last: string | undefined;
+  return (step) => {
+    if (step !== last) say(step);
+    last = step;
+  };
+}
+
 interface Trial {
   readonly method: Method;
   readonly tokensPerSecond: number;
@@ -184,6 +199,7 @@ async function decodeAgain(
   request: DecodeOptions,
   standard: Method,
   told: RunResult,
+  tellStep: TellStep,
 ): Promise<Search> {
   const canvas = isCanvas(model);
   const short = { ...request, maxTokens: canvas ? canvasTrial : trial };
@@ -193,7 +209,7 @@ async function decodeAgain(
   for (const method of methods) {
     if (request.signal?.aborted) break;
     if (method === standard || !(canvas ? fillsCanvas(method) : givesPlainText(method))) continue;
-    showProgress(`trying ${method.name}`);
+    tellStep("looking for a faster method", `trying ${method.name}`);
     try {
       const outlook = await outlookOf(model, { method, options: {} }, request, request.signal);
       const prospect = outlook && prospectOf(outlook);
@@ -221,7 +237,7 @@ async function decodeAgain(
   }
 
   async function decodeBy(method: Method): Promise<Again> {
-    showProgress(`decoding the same again, by ${standard.name} and by ${method.name}`);
+    tellStep(`decoding the same again, by ${standard.name} and by ${method.name}`);
     if (trials.length === 0) await time(model, prompt, short, method);
     return {
       method,

@@ -21,6 +21,8 @@ export interface BeginOptions {
   readonly texts: readonly string[];
   /** What stands between the documents of `.txt` files; undefined: of a single one its blank lines; empty: they are documents as they are. */
   readonly separator?: string;
+  /** Which field of the lines of `.jsonl` files is the text; undefined: text. */
+  readonly field?: string;
   readonly minutes: number;
   readonly threads?: number;
   readonly signal: AbortSignal;
@@ -66,7 +68,7 @@ export const folderFor = (model: string, [text]: readonly string[]): string =>
 
 /** The texts as a recipe names them, and how many documents they are. */
 interface Documents {
-  readonly files: readonly { readonly path: string; readonly separator?: string }[];
+  readonly files: readonly { readonly path: string; readonly field?: string; readonly separator?: string }[];
   readonly count: number;
   /** What to know about how they were cut; undefined where nobody had a choice. */
   readonly note?: string;
@@ -74,24 +76,34 @@ interface Documents {
 
 const blankLines = "\n\n";
 
-/** Errors: `bad_option` for a separator where no text takes one; those of `documents`. */
-async function documentsOf({ texts, separator }: Pick<BeginOptions, "texts" | "separator">): Promise<Documents> {
+/** Errors: `bad_option` for a separator or a field where no text takes one; those of `documents`. */
+async function documentsOf(options: Pick<BeginOptions, "texts" | "separator" | "field">): Promise<Documents> {
+  const { texts, separator, field } = options;
   const plain = (path: string): boolean => /\.txt(\.gz)?$/.test(path);
   ensure(
     separator === undefined || texts.some(plain),
     "bad_option",
     "--separator tells the documents of .txt files apart, and none is given: the lines of a .jsonl file are documents",
   );
+  ensure(
+    field === undefined || !texts.every(plain),
+    "bad_option",
+    "--field names the text among the fields of .jsonl files, and none is given",
+  );
   const alone = texts.length === 1 && plain(texts[0]);
   const between = separator ?? (alone ? blankLines : "");
-  const files = texts.map((path) => ({ path: resolve(path), ...(plain(path) && between && { separator: between }) }));
+  const files: Documents["files"] = texts.map((path) => ({
+    path: resolve(path),
+    ...(plain(path) && between && { separator: between }),
+    ...(!plain(path) && field !== undefined && { field }),
+  }));
   const count = await countDocuments(files);
   if (separator !== undefined) {
     const nowhere =
       separator !== "" && count <= texts.length ? `: ${JSON.stringify(separator)} separates nothing in them` : "";
     return { files, count, note: `${plural(count, "document")} in the texts${nowhere}` };
   }
-  if (!alone || count === 1) return { files: files.map(({ path }) => ({ path })), count };
+  if (!alone || count === 1) return { files: files.map(({ separator: _, ...file }) => file), count };
   const note = `${texts[0]}: ${plural(count, "document")}, told apart by blank lines; --separator '' keeps it whole, and --separator TEXT cuts it at another text`;
   return { files, count, note };
 }

@@ -26,6 +26,7 @@ interface TrainFlags {
   init?: string;
   texts?: string[];
   separator?: string;
+  field?: string;
   minutes: number;
   sampleEvery?: number;
   keepEvery?: number;
@@ -40,6 +41,7 @@ interface TrainFlags {
 interface FinetuneFlags {
   folder?: string;
   separator?: string;
+  field?: string;
   epochs: number;
   learningRate?: number;
   length?: number;
@@ -59,6 +61,9 @@ const separatorFlag = (): Option =>
     "what separates the documents of a .txt file, with \\n for a newline; '' makes every file one document. Default: a single .txt file is split at its blank lines, and each of several files is one document",
   ).argParser((text) => readEscapes(text, "--separator"));
 
+const fieldFlag = (): Option =>
+  new Option("--field <name>", "the field of the lines of a .jsonl file that has the text; default: text");
+
 export function define(command: Command): void {
   command
     .argument(
@@ -74,6 +79,7 @@ export function define(command: Command): void {
       "the texts that --init is to plan for: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
     )
     .addOption(separatorFlag())
+    .addOption(fieldFlag())
     .addOption(
       numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
     )
@@ -132,6 +138,7 @@ export function define(command: Command): void {
       "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part. Default: runs/ and the names of model and text, such as runs/knossos-story",
     )
     .addOption(separatorFlag())
+    .addOption(fieldFlag())
     .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
     .addOption(
       numberFlag(
@@ -221,7 +228,7 @@ function recipeAt(given: string): string {
 const ofTraining = ["sampleEvery", "keepEvery", "data", "run", "out", "maxMinutes"];
 
 async function trainModel(given: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
-  const { init, texts, separator, minutes, threads, json } = flags;
+  const { init, texts, separator, field, minutes, threads, json } = flags;
   const path = given === undefined || init !== undefined ? given : recipeAt(given);
   if (path !== undefined && !existsSync(path)) requireNoCommand(path, command);
   ensure(command.args.length <= 1, "bad_option", () => {
@@ -232,7 +239,7 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
     refuseFlags(command, ofTraining, "belongs to a training, and --init only writes the recipe");
     ensure(texts, "bad_option", "--init: which texts? give --texts FILE…");
     const { recipe, documents, notes } = await interruptible((signal) =>
-      beginTraining({ folder: init, texts, separator, minutes, threads, signal }),
+      beginTraining({ folder: init, texts, separator, field, minutes, threads, signal }),
     );
     if (json) printJson({ recipe, documents });
     else print(recipe);
@@ -241,7 +248,7 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
     return;
   }
   refuseFlags(command, ["texts"], "belongs to --init; a recipe names its texts itself");
-  refuseFlags(command, ["separator"], "belongs to --init; a recipe names it beside its text");
+  refuseFlags(command, ["separator", "field"], "belongs to --init; a recipe names it beside its text");
   refuseFlags(command, ["minutes"], "belongs to --init; --max-minutes ends a training");
   ensure(path, "bad_option", "give a recipe, or --init FOLDER --texts FILE… to have one written");
   ensure(!/\.(txt|jsonl)(\.gz)?$/.test(path), "bad_option", () => {
@@ -355,6 +362,7 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags, co
       model,
       texts,
       separator: flags.separator,
+      field: flags.field,
       epochs,
       learningRate,
       length,

@@ -211,11 +211,12 @@ const mostCategories = 64;
 
 /**
  * A table of CSV text with a header line whose last column is the label: numbers are standardised, words one-hot coded (missing
- * values, "?", are a word or the column's mean), and a column of ones is added. Errors: `bad_file` naming the line.
+ * values, "?", are a word or the column's mean), and a column of ones is added. Errors: `bad_option` for an empty text, `bad_file` naming the line.
  */
 export function readTable(name: string, text: string): Table {
   ensure(typeof text === "string", "bad_option", () => `readTable takes a name and a text, not ${shown(text)}`);
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  ensure(lines.length > 0, "bad_option", `${name} is empty`);
   ensure(lines.length >= 3, "bad_file", `${name}: expected a header line and at least two rows`);
   const header = lines[0].split(",");
   const cells = lines.slice(1).map((line, i) => {

@@ -244,11 +244,11 @@ function remedyFor(field: string): string {
   return ": where words are labels, write a column of 0 and 1 for each of them, and decode those";
 }
 
-/** Comma, semicolon, tab or blanks between fields; names in the first line if it is not all numbers. Errors: `bad_file` with the line. */
+/** Comma, semicolon, tab or blanks between fields; names in the first line if it is not all numbers. Errors: `bad_option` for nothing at all, `bad_file` with the line. */
 export function parseDelimited(text: string, origin: string): Table {
   let last = text.length;
   while (last > 0 && text.charCodeAt(last - 1) <= 32) last--;
-  ensure(last > 0, "bad_file", `${origin} is empty`);
+  ensure(last > 0, "bad_option", `${origin} is empty`);
   const end = endOf(text, last); // of the last line that has something in it
   const head = lineAt(text, 0);
   const separator = separatorOf(head);
