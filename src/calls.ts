@@ -602,7 +602,10 @@ function openingsOf(tokenizer: Tokenizer): readonly string[] {
     }
   };
   const user = { role: "user", content: said } as const;
-  const found = [...written(user), ...written({ role: "system", content: said }, { ...user, content: "-" })];
+  const asked = { ...user, content: "-" };
+  // Templates without a sign for answers begin such a conversation with the begin token alone, which may be meant as text.
+  const answered = written({ role: "assistant", content: said }, asked).filter((text) => !special.includes(text));
+  const found = [...written(user), ...written({ role: "system", content: said }, asked), ...answered];
   openings.set(tokenizer, found);
   return found;
 }

@@ -220,6 +220,11 @@ it("begins an applied template once, however its text becomes ids", () => {
   );
   const system = applyChatTemplate!([{ role: "system", content: "Be brief." }]);
   expect(() => model.decode(`Well: ${system}`)).toThrow(/messages that a chat template wrote/);
+  const answered = applyChatTemplate!([
+    { role: "assistant", content: "Yes?" },
+    { role: "user", content: "Hi" },
+  ]);
+  expect(() => model.decode(`Well: ${answered}`)).toThrow(/messages that a chat template wrote/);
   // Words about a token are words.
   expect(() => void model.decode("What is <|begin|>?", { maxTokens: 1 })).not.toThrow();
   expect(encode(text, { allowSpecial: true })).toEqual(ids);

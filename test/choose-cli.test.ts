@@ -1,6 +1,6 @@
 /** `ventris choose` as people call it: what `run --method auto` learnt, shown and forgotten. */
 import { spawnSync } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -43,4 +43,20 @@ it("shows what auto learnt beside a model, as a table and as JSON, and forgets i
     /: the method auto learns with every run, as in /,
   );
   expect(ventris(["choose", "--model", join(folder, "nowhere")])).toMatchObject({ status: 1 });
+});
+
+it("looks at names of policies and their options before the table, which must hold something", async () => {
+  const empty = join(folder, "empty.csv");
+  await writeFile(empty, "");
+  const wrong: [string[], number, RegExp][] = [
+    [["none.csv", "--policy", "LinUC"], 2, /did you mean "LinUCB"\?/],
+    [["none.csv", "--policy", "LinUCB", "--set", "alhpa=1"], 2, /did you mean "alpha"\?/],
+    [["none.csv", "--out", "regret.png"], 2, /--out regret\.png: the picture is an \.svg/],
+    [["none.csv"], 1, /cannot read none\.csv/],
+    [[empty], 2, /empty is empty/],
+  ];
+  for (const [words, status, message] of wrong) {
+    const told = ventris(["choose", "play", ...words]);
+    expect([told.status, told.stderr]).toEqual([status, expect.stringMatching(message)]);
+  }
 });

@@ -176,6 +176,9 @@ it("refuses what makes no sense, by name and with status 2", async () => {
     ],
     [["fit", "data.csv", "--state", "x", "--train", "0:900", "--out", "k"], 2, /does not lie in the 400 bins/],
     [["fit", "none.csv", "--state", "x", "--out", "k"], 1, /cannot be read/],
+    // Names are looked at before files.
+    [["fit", "none.csv", "--state", "x", "--method", "kalmn", "--out", "k"], 2, /did you mean "kalman"/],
+    [["compare", "none.csv", "--state", "x", "--methods", "kalmn"], 2, /did you mean "kalman"/],
     [["run", "none", "data.csv"], 1, /there is no filter none/],
     [["run", "data.csv", "data.csv"], 1, /data\.csv is no fitted filter; ventris filter fit/],
     [["compare", "data.csv", "--state", "x", "--methods", "kalman", "--set", "hidden=3"], 2, /no option "hidden"/],

@@ -132,6 +132,12 @@ it("a single .txt is cut at its blank lines, or as --separator says, and the rec
     /--separator tells the documents of \.txt/,
   );
   await refused(["train", join("cut", "recipe.json"), "--separator", "x"], /--separator belongs to --init/);
+  await writeFile(join(folder, "bodies.jsonl"), '{"body":"a tale"}\n');
+  const bodies = ["train", "--init", "no", "--texts", "bodies.jsonl"];
+  await refused(bodies, /\(the line has body\): call "body" "text", or give --field "body"$/m);
+  await refused([...bodies, "--field", "bdoy"], /no text in the field "bdoy" .*; did you mean "body"\?$/m);
+  await refused([...bodies, "--field", "body"], /tokens|bytes|too (small|short|little)/);
+  await refused(["train", "--init", "no", "--texts", "tales.txt", "--field", "body"], /--field names the text among/);
   await refused(["train", join("cut", "recipe.json"), "--minutes", "5"], /--minutes belongs to --init; --max-minutes/);
   await refused(["train", "--init", "no", "--texts", "tales.txt", "--out", "model"], /--out belongs to a training/);
 

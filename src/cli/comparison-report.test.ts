@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { findMethod } from "../methods/index.ts";
 import type { Comparison, Entry } from "./comparison.ts";
-import { hopeless, notesOf, rowsOf } from "./comparison-report.ts";
+import { comparisonPage } from "./comparison-page.ts";
+import { columnsNote, hopeless, notesOf, rowsOf } from "./comparison-report.ts";
 
 const entry = (name: string, secondsPerToken: number, more: Partial<Entry> = {}): Entry => ({
   label: name,
@@ -61,4 +62,20 @@ test("what cannot gain, what is not expected to, and what pass times of a busy m
   expect(said(0.9, 0.5, true)).toMatch(/^chain may gain here or not/);
   expect(said(0.4, 0.3, true)).toMatch(/^chain cannot gain here: /);
   expect(said(2.79, 1.3, true)).toBeUndefined();
+});
+
+test("the columns of speed are told in a line, and a page breaks no option at its hyphen", () => {
+  const comparison: Comparison = {
+    prompts: ["a"],
+    entries: [entry("greedy", 0.01), entry("chain", 0.005)],
+    skipped: [{ label: "eagle", flag: "--model MODEL", reason: "it needs more; --model knossos has it, or -n 32" }],
+    differences: [],
+    repetitions: 3,
+  };
+  expect(columnsNote(comparison)).toMatch(/^tokens\/s: .*; speed: how many times as fast as plain decoding it was/);
+  expect(columnsNote({ entries: [entry("low-confidence", 0.01)] })).toContain("as fast as low-confidence it was");
+  const page = comparisonPage({ title: "two", comparison, notes: [], request: {}, trees: [] });
+  expect(page).toContain('<span class="option">--model</span> knossos has it, or <span class="option">-n</span> 32');
+  expect(page).toMatch(/\.option \{ white-space: nowrap; \}/);
+  expect(page).toContain(columnsNote(comparison));
 });

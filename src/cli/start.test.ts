@@ -1,7 +1,16 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { RunResult } from "../engine/run.ts";
 import { findMethod } from "../methods/index.ts";
-import { type Again, figuresOf, type Search, suggestions, wordsFor, wordsForCanvas, wordsForShort } from "./start.ts";
+import {
+  type Again,
+  figuresOf,
+  type Search,
+  stepTeller,
+  suggestions,
+  wordsFor,
+  wordsForCanvas,
+  wordsForShort,
+} from "./start.ts";
 
 const result = (decode: number, passes: number): RunResult =>
   ({ text: "a story", seconds: { decode }, counters: { generated: 200, passes } }) as RunResult;
@@ -97,4 +106,25 @@ test("a model that ends at once is said to, with no speed; methods of a canvas p
   const words = wordsForCanvas({ ...result(1, 200), text: "another" }, search(0.5));
   expect(words).toMatch(/^Decoded again by dyspec, the fastest here of 14 other methods of such models: another text/);
   expect(words).not.toContain("token for token");
+});
+
+test("where the story goes into a file, each step is one line, and none beside JSON", () => {
+  const written: string[] = [];
+  const spy = vi.spyOn(process.stderr, "write").mockImplementation((text) => written.push(String(text)) > 0);
+  const { isTTY } = process.stdout;
+  process.stdout.isTTY = false;
+  try {
+    for (const json of [false, true]) {
+      const tell = stepTeller(json);
+      for (const name of ["chain", "dyspec", "aded"]) tell("looking for a faster method", `trying ${name}`);
+      tell("decoding the same again");
+    }
+  } finally {
+    process.stdout.isTTY = isTTY;
+    spy.mockRestore();
+  }
+  expect(written.filter((text) => !text.startsWith("\r"))).toEqual([
+    "looking for a faster method\n",
+    "decoding the same again\n",
+  ]);
 });

@@ -143,7 +143,7 @@ async function tell(model: Model, prompt: string, request: DecodeOptions, width?
 type TellStep = (step: string, now?: string) => void;
 
 /** What is being done: a line of a terminal that the next one replaces; where the story goes elsewhere, as into a file, one line for each step, whatever it is made of. */
-function stepTeller(json: boolean): TellStep {
+export function stepTeller(json: boolean): TellStep {
   if (json || process.stdout.isTTY) return (step, now = step) => showProgress(now);
   let last: string | undefined;
   return (step) => {
