@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { reasonOf, VentrisError } from "../errors.ts";
+import { ensure, reasonOf, VentrisError } from "../errors.ts";
 import { listed } from "../forms.ts";
 import { suggestion } from "../names.ts";
 import { meantFlag, refuseEarlyFlags, refuseEmptyPaths } from "./flags.ts";
@@ -209,25 +209,41 @@ async function createProgram(given: readonly string[]): Promise<Command> {
   return program;
 }
 
-/** The help of a command that there is not would be that of all, or of the command above it: the word is told instead. */
+/**
+ * What is to be run. `help` before or among the names of commands asks for the help of the last one. The help of a command that there is not would
+ * be that of all, or of the command above it: the word is told instead. Errors: `bad_option` for such a word.
+ */
 function asked(given: readonly string[], program: Command): string[] {
-  const [first, second] = given.filter((word) => !word.startsWith("-"));
-  const wanted = first === "help" ? second : first;
-  const known = wanted === undefined || wanted === "help" || Object.hasOwn(commands, wanted);
-  if (!known) return [wanted];
+  const plain = given.filter((word) => !word.startsWith("-"));
+  const [first, second] = plain;
+  const group = program.commands.find((command) => command.name() === first && command.commands.length > 0);
+  if (first === "help") return helpOf(plain.slice(1), program);
+  if (group && second === "help") return helpOf([first, ...plain.slice(2)], program);
+  if (first !== undefined && !Object.hasOwn(commands, first)) return [first];
   const end = given.indexOf("--");
-  const isHelp =
-    first === "help" || given.slice(0, end < 0 ? undefined : end).some((word) => /^(--help|-h)$/.test(word));
-  const path = first === "help" ? given.slice(given.indexOf("help") + 1) : given;
+  const isHelp = given.slice(0, end < 0 ? undefined : end).some((word) => /^(--help|-h)$/.test(word));
   let command = program;
-  for (const [i, word] of isHelp ? path.entries() : []) {
+  for (const [i, word] of isHelp ? given.entries() : []) {
     // What follows a flag may be its value, and what a command takes itself may be any word.
     if (word.startsWith("-") || command.commands.length === 0 || command.registeredArguments.length > 0) break;
     const next = command.commands.find((one) => one.name() === word);
-    if (!next) return word === "help" ? [...given] : path.slice(0, i + 1);
+    if (!next) return given.slice(0, i + 1);
     command = next;
   }
   return [...given];
+}
+
+function helpOf(path: readonly string[], program: Command): string[] {
+  if (path[0] === "help") return ["--help"];
+  let command = program;
+  for (const word of path) {
+    const next = command.commands.find((one) => one.name() === word);
+    if (!next && command === program) return [word]; // refused with all that is meant by it
+    const meant = command.commands.length > 0 ? meantCommand(word, command) : `: ${command.name()} has none of its own`;
+    ensure(next, "bad_option", `there is no command ${word}${meant}`);
+    command = next;
+  }
+  return [...path, "--help"];
 }
 
 /** What is wrong with a command line, as sentences that name the flag. */
