@@ -6,6 +6,18 @@ import { dirname, join, relative, sep } from "node:path";
 
 const globals = ["AbortSignal", "AsyncDisposable", "URL"];
 export const ambientFile = "globals.d.ts";
+/** What `await using` wants beside them, as the standard library declares it, so that the two merge. */
+const disposal = `interface SymbolConstructor {
+  readonly dispose: unique symbol;
+  readonly asyncDispose: unique symbol;
+}
+interface Disposable {
+  [Symbol.dispose](): void;
+}
+interface AsyncDisposable {
+  [Symbol.asyncDispose](): PromiseLike<void>;
+}
+`;
 
 const arrays = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuffer(?:Like)?>/g;
 const named = new RegExp(`\\b(?:${globals.join("|")})\\b|from "zod"`);
@@ -20,7 +32,7 @@ export function portable(text, toGlobals) {
 /** Rewrites every declaration below a folder. What is rewritten already stays as it is. */
 export function makePortable(folder) {
   const ambient = join(folder, ambientFile);
-  writeFileSync(ambient, globals.map((name) => `interface ${name} {}\n`).join(""));
+  writeFileSync(ambient, globals.map((name) => `interface ${name} {}\n`).join("") + disposal);
   for (const name of readdirSync(folder, { recursive: true })) {
     const path = join(folder, name);
     if (!name.endsWith(".d.ts") || path === ambient) continue;

@@ -45,11 +45,11 @@ import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from ".
 import { strictly } from "./strict.ts";
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
-import type { ChatMessage, Tokenizer } from "./text/tokenizer.ts";
+import type { ChatMessage, GivenMessage, Tokenizer } from "./text/tokenizer.ts";
 import { givenFields, isInstance } from "./values.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
-export type Text = string | readonly number[] | readonly ChatMessage[];
+export type Text = string | readonly number[] | readonly GivenMessage[];
 
 /**
  * The same, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image); or, for models with a canvas, a text with
@@ -191,7 +191,14 @@ function templateOf({ tokenizer, name, capabilities }: DecodingModel, given: Tem
     return `fill: the model ${name} has no canvas, it writes from left to right; blanks need a masked diffusion model${shippedWith(["canvas"])}`;
   });
   ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer, and a template is a text`);
-  return readTemplate(given, tokenizer);
+  const template = readTemplate(given, tokenizer);
+  requireNotRendered(
+    tokenizer,
+    given.fill,
+    { whole: "fill", place: "fill" },
+    "a text with blanks has no messages, and decode(messages) answers them",
+  );
+  return template;
 }
 
 /** As the prompt of the run: blanks whose length is to be found count as one mask. */
@@ -572,8 +579,13 @@ function textTokens(
 }
 
 /** A rendered template begins with a special token's text, maybe behind a blank, which would be cut into plain characters. Errors: `bad_option`. */
-function requireNotRendered(tokenizer: Tokenizer, prompt: string, given: Given): void {
-  const instead = `which would be read as plain characters: give the messages themselves to ${given.call ?? "decode"}, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`;
+function requireNotRendered(
+  tokenizer: Tokenizer,
+  prompt: string,
+  given: Given,
+  advice = `give the messages themselves to ${given.call ?? "decode"}, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`,
+): void {
+  const instead = `which would be read as plain characters: ${advice}`;
   const start = prompt.trimStart();
   for (const text of tokenizer.specialTokens?.keys() ?? [])
     ensure(text.trim() === "" || !(prompt.startsWith(text) || start.startsWith(text)), "bad_option", () => {

@@ -21,7 +21,7 @@ import { checkJson, parseJsonObject } from "./json.ts";
 import { chatWays, requireNothingElse } from "./names.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import { tellingReads } from "./reads.ts";
-import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
+import type { ChatMessage, ContentPart, GivenMessage } from "./text/tokenizer.ts";
 import { givenFields } from "./values.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
 
@@ -30,7 +30,7 @@ export interface ChatSessionOptions {
   /** The system message. Default: none, and some templates write one of their own. */
   system?: string;
   /** Messages to begin with. Default: none. */
-  messages?: readonly ChatMessage[];
+  messages?: readonly GivenMessage[];
   /** Options of every answer; those of `send` go before them. Default: none, so that those of `decode` hold. */
   defaults?: DecodeOptions;
   /** Write the conversation as a plain transcript ("User: …", "Assistant: …") to a model that has no chat template. Default: refuse it. */

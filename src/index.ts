@@ -96,6 +96,7 @@ export type {
   ChatRole,
   ContentPart,
   EncodeOptions,
+  GivenMessage,
   TextOptions,
   Tokenizer,
 } from "./text/tokenizer.ts";

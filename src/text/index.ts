@@ -17,6 +17,7 @@ export type {
   ChatRole,
   ContentPart,
   EncodeOptions,
+  GivenMessage,
   TextOptions,
   Tokenizer,
 } from "./tokenizer.ts";

@@ -32,9 +32,9 @@ export interface Tokenizer {
    * Applies the chat template; undefined when the checkpoint has none. Errors: `bad_option` naming what the template would drop, or
    * its own refusal; `bad_file` when it fails.
    */
-  applyChatTemplate?(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  applyChatTemplate?(messages: readonly GivenMessage[], options?: ChatOptions): string;
   /** Ids of the applied template. Its own special tokens count; the same strings inside a message stay plain text. */
-  encodeChat?(messages: readonly ChatMessage[], options?: ChatOptions): number[];
+  encodeChat?(messages: readonly GivenMessage[], options?: ChatOptions): number[];
 }
 
 /** Who speaks. Templates may have words for further roles; one that a template has none for is refused. */
@@ -54,6 +54,14 @@ export interface ContentPart {
   text?: string;
   [field: string]: unknown;
 }
+
+/** A message or a part of one however its type was declared: an interface of a caller's own has no index signature, which those above ask for. */
+export type GivenMessage =
+  | ChatMessage
+  | {
+      readonly role: ChatRole;
+      readonly content?: string | readonly (ContentPart | { readonly type: string })[] | null;
+    };
 
 /** How a text becomes ids. */
 export interface EncodeOptions {
