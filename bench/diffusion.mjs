@@ -3,40 +3,31 @@
  * same for all methods, whose differences are therefore paired. Where mycenae does not ship, knossos's weights without a causal mask give speeds:
  * a pass takes as long whatever they say; what needs right answers is then skipped.
  */
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import {
+  against,
+  bar,
+  canvasModel,
+  fill,
+  leaping,
+  lengths,
+  meanPasses,
+  onAll,
+  onTasks,
+  pairs,
+  plainly,
+  pointsOf,
+  sameShare,
+  score,
+  scores,
+  threads,
+  within,
+} from "./canvas-tasks.mjs";
 import { median } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
 import { meanOf, openRaw, ratioOf, shippedModel, skillPrompts } from "./ours.mjs";
-import { asDiffusion } from "./weights/diffusion.mjs";
-
-const threads = 2;
-const blockLength = 32;
-const lengths = [64, 128, 256];
-/** Chosen on 210 prompts of another seed (7; those of narrow skills are in part the same), where 365 of 366 right answers stay (64 and 128 positions): the published 0.9 and 0.75 are tuned to LLaDA's confidences. */
-const leaping = { name: "localleap", anchor: 0.995, relaxed: 0.985 };
-const bar = { name: "threshold", threshold: leaping.anchor };
-
-/** @type {Promise<{ model: any, trained: boolean }> | undefined} */
-let opened;
-function canvasModel() {
-  opened ??= (async () => {
-    const shipped = shippedModel("mycenae");
-    if (shipped) return { model: await openRaw(shipped, { threads }), trained: true };
-    const folder = mkdtempSync(join(tmpdir(), "ventris-bench-diffusion-"));
-    await asDiffusion(/** @type {string} */ (shippedModel("knossos")), folder);
-    return { model: await openRaw(folder, { threads }), trained: false };
-  })();
-  return opened;
-}
 
 /** Where no model is trained, and its answer does not matter. */
 const anyPrompt = Array.from({ length: 24 }, (_, i) => 300 + 37 * i);
-
-/** @param {any} model @param {readonly number[]} ids @param {number} length @param {object} method */
-const fill = (model, ids, length, method) =>
-  model.decode(ids, { maxTokens: length, method: { blockLength, earlyStop: false, ...method } }).final;
 
 /** @param {() => Promise<unknown>} work */
 async function seconds(work) {
@@ -44,105 +35,6 @@ async function seconds(work) {
   await work();
   return (performance.now() - started) / 1000;
 }
-
-/** Tasks of mycenae. @param {string} what @param {import("./harness/report.mjs").Target} target @param {(model: any, quick: boolean) => Promise<{ value: number, runs: number[], note?: string }>} work */
-const onTasks = (what, target, work) => ({
-  what,
-  target,
-  /** @param {import("./harness/report.mjs").Settings} settings */
-  async measure({ quick }) {
-    const { model, trained } = await canvasModel();
-    return trained ? work(model, quick) : { skipped: "no diffusion model ships yet" };
-  },
-});
-
-/** What a method did on one task. @typedef {{ passes: number, right: number, text: readonly number[] }} Found */
-
-/** @type {Map<string, Promise<Found[]>>} */
-const known = new Map();
-
-/**
- * A method on the tasks, in their order; rows that compare with the same one share it. `whole`: passes are those of the whole canvas, as published,
- * and not only those until the text is there.
- * @param {any} model @param {boolean} quick @param {number} length @param {{ name: string } & Record<string, unknown>} method @param {boolean} [whole]
- */
-function onAll(model, quick, length, method, whole = true) {
-  const key = JSON.stringify([quick, length, method, whole]);
-  const found = known.get(key) ?? run();
-  known.set(key, found);
-  return found;
-
-  async function run() {
-    const ends = model.config.endTokens;
-    const results = [];
-    for (const { ids, check } of skillPrompts(model, quick ? 21 : 140)) {
-      const { canvas, text, counters } = await fill(model, ids, length, { earlyStop: !whole, ...method });
-      const end = canvas.findIndex((/** @type {number} */ token) => ends.includes(token));
-      results.push({
-        passes: counters.passes,
-        right: check(text) ? 1 : 0,
-        text: end < 0 ? canvas : canvas.slice(0, end + 1),
-      });
-    }
-    return results;
-  }
-}
-
-/**
- * One token a pass fills a canvas of G in G passes; its text is there before the rest is, and nothing of it changes afterwards.
- * @param {any} model @param {boolean} quick @param {number} length
- */
-async function plainly(model, quick, length) {
-  const found = await onAll(model, quick, length, { name: "low-confidence" }, false);
-  return found.map((each) => ({ ...each, passes: length }));
-}
-
-/** @param {{ value: number, interval?: readonly [number, number] }} estimate @param {number} [digits] */
-const within = ({ value, interval }, digits = 1) =>
-  `${value.toFixed(digits)}${interval ? ` [${interval.map((x) => x.toFixed(digits)).join(", ")}]` : ""}`;
-
-/** The difference of right answers in points, with its interval. @param {readonly Found[]} ours @param {readonly Found[]} theirs */
-const pointsOf = (ours, theirs) => meanOf(ours.map(({ right }, i) => 100 * (right - theirs[i].right)));
-
-/** Right answers of both. @param {readonly Found[]} ours @param {readonly Found[]} theirs */
-function scores(ours, theirs) {
-  const count = (/** @type {readonly Found[]} */ all) => all.reduce((sum, { right }) => sum + right, 0);
-  return `right ${count(ours)} against ${count(theirs)} of ${ours.length}: ${within(pointsOf(ours, theirs))} points`;
-}
-
-/** Passes of both, task by task. @param {readonly Found[]} ours @param {readonly Found[]} theirs */
-const pairs = (ours, theirs) =>
-  ours.map((each, i) => /** @type {[number, number]} */ ([each.passes, theirs[i].passes]));
-
-/**
- * Two rows of one comparison: what is compared, and the score, which may lose a point.
- * @param {string} what @param {number} length @param {string} measure @param {import("./harness/report.mjs").Target} target
- * @param {(model: any, quick: boolean) => Promise<[Found[], Found[]]>} run
- * @param {(ours: readonly Found[], theirs: readonly Found[]) => { value: number, interval?: readonly [number, number] }} compared
- */
-const against = (what, length, measure, target, run, compared) => [
-  onTasks(`${what}: ${measure}, G = ${length}`, target, async (model, quick) => {
-    const found = compared(...(await run(model, quick)));
-    return { value: found.value, runs: [found.value], note: within(found, 2) };
-  }),
-  onTasks(
-    `${what}: change of the score, G = ${length}`,
-    target.relation === "none" ? reported(" points") : atLeast(-1, " points"),
-    async (model, quick) => {
-      const [ours, theirs] = await run(model, quick);
-      const { value } = pointsOf(ours, theirs);
-      return { value, runs: [value], note: scores(ours, theirs) };
-    },
-  ),
-];
-
-/** Share of a text's positions that are the other's. @param {readonly number[]} a @param {readonly number[]} b */
-const sameShare = (a, b) => a.filter((token, i) => token === b[i]).length / Math.max(a.length, b.length, 1);
-
-/** @param {readonly Found[]} found */
-const meanPasses = (found) => found.reduce((sum, each) => sum + each.passes, 0) / found.length;
-/** @param {readonly Found[]} found */
-const score = (found) => (100 * found.reduce((sum, { right }) => sum + right, 0)) / found.length;
 
 /** What the specifications call the same, token for token. @type {readonly (readonly [string, Record<string, unknown>, Record<string, unknown>])[]} */
 const identities = [
