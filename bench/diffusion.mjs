@@ -22,6 +22,8 @@ import {
   threads,
   within,
 } from "./canvas-tasks.mjs";
+import { rows as filterRows } from "./diffusion-filters.mjs";
+import { rows as passRows } from "./diffusion-passes.mjs";
 import { median } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
 import { meanOf, openRaw, ratioOf, shippedModel, skillPrompts } from "./ours.mjs";
@@ -297,4 +299,6 @@ export const rows = [
       },
     ),
   ),
+  ...filterRows,
+  ...passRows,
 ];

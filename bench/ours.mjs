@@ -4,6 +4,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { z } from "zod";
 import { open } from "../dist/index.js";
 import { foresightOf, guessAccuracy } from "../dist/methods/speculative/accuracy.js";
 import * as seeingMeasures from "../dist/methods/speculative/multimodal/measuring.js";
@@ -28,7 +29,7 @@ import { randomPrompt } from "./weights/random.mjs";
 export const seeing = { ...seeingMeasures, openDrawings, openEmoji, bootstrap, meanOf };
 
 export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
-export { meanOf, ratioOf } from "../dist/papers/statistics.js";
+export { bootstrap, meanOf, ratioOf } from "../dist/papers/statistics.js";
 export { productRate } from "../dist/training/plan.js";
 export { dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "../dist/weights/index.js";
 
@@ -221,6 +222,30 @@ export async function ourFilters() {
   const { findFilter, fitFilter, openFilter } = await import("../dist/methods/signals.js");
   const { synthesise } = await import("../dist/methods/signals/dkf/synthetic.js");
   return { findFilter, fitFilter, openFilter, synthesise };
+}
+
+/** Ways to fill a canvas and what they learn from, loaded only where they are measured. */
+export async function ourUnmasking() {
+  const { defineUnmasking } = await import("../dist/engine/canvas/method.js");
+  const { permutation } = await import("../dist/engine/random.js");
+  const { filterKind } = await import("../dist/methods/diffusion/learn2pd/filter.js");
+  const { recordsOf } = await import("../dist/methods/diffusion/learn2pd/records.js");
+  const { trainFilter } = await import("../dist/methods/diffusion/learn2pd/train.js");
+  const { leap } = await import("../dist/methods/diffusion/localleap/index.js");
+  const { highest } = await import("../dist/methods/diffusion/ranking.js");
+  return {
+    filterKind,
+    highest,
+    leap,
+    permutation,
+    recordsOf,
+    skillItem,
+    skills,
+    trainFilter,
+    /** A method without options that is looked at. @param {(request: any) => any} policy */
+    unmasking: (policy) =>
+      defineUnmasking({ name: "watched", summary: "is looked at", options: z.strictObject({}), policy }),
+  };
 }
 
 /** Neurons and codebooks, loaded only where they are measured. */
