@@ -55,22 +55,12 @@ const known = new Map();
  * @param {any} model @param {boolean} quick @param {number} length @param {{ name: string } & Record<string, unknown>} method @param {boolean} [whole]
  */
 export const onAll = (model, quick, length, method, whole = true) =>
-  onThese(model, heldOut(model, quick), length, method, whole);
-
-/** The same on half of the tasks, ten of each skill, for what needs many runs; `skill`: on those of one alone. @param {any} model @param {boolean} quick @param {number} length @param {{ name: string } & Record<string, unknown>} method @param {boolean} [whole] @param {string} [skill] */
-export const onFew = (model, quick, length, method, whole = true, skill = undefined) =>
-  onThese(
-    model,
-    heldOutFew(model, quick).filter((task) => skill === undefined || task.skill === skill),
-    length,
-    method,
-    whole,
-  );
+  onThese(model, heldOut(model, quick, 140), length, method, whole);
 
 /** A prompt, and whether an answer to it is right. @typedef {{ ids: readonly number[], check: (text: string) => boolean }} Task */
 
-/** @param {any} model @param {readonly Task[]} tasks @param {number} length @param {{ name: string } & Record<string, unknown>} method @param {boolean} whole */
-function onThese(model, tasks, length, method, whole) {
+/** The same on other tasks: fewer, where there are many runs. @param {any} model @param {readonly Task[]} tasks @param {number} length @param {{ name: string } & Record<string, unknown>} method @param {boolean} [whole] */
+export function onThese(model, tasks, length, method, whole = true) {
   const key = JSON.stringify([tasks.map(({ ids }) => ids), length, method, whole]);
   const found = known.get(key) ?? run();
   known.set(key, found);
@@ -84,10 +74,8 @@ function onThese(model, tasks, length, method, whole) {
   }
 }
 
-/** @param {any} model @param {boolean} quick */
-const heldOut = (model, quick) => skillPrompts(model, quick ? 21 : 140);
-/** @param {any} model @param {boolean} quick */
-export const heldOutFew = (model, quick) => skillPrompts(model, quick ? 7 : 70);
+/** As many held-out tasks, of each skill equally many. @param {any} model @param {boolean} quick @param {number} count */
+export const heldOut = (model, quick, count) => skillPrompts(model, quick ? Math.min(21, count / 5) : count);
 
 /** @param {any} model @param {(text: string) => boolean} check @param {any} final @returns {Found} */
 export function foundIn(model, check, { canvas, text, counters }) {
@@ -125,25 +113,26 @@ export async function watch(model, { ids, check }, length, decide) {
   return { ...foundIn(model, check, final), seen };
 }
 
-/** One token a pass in 64 positions. @param {any} model @param {Task} task */
-export async function watchOneToken(model, task) {
-  const { highest } = await ourUnmasking();
-  return watch(model, task, 64, ({ masked, confidence }) => ({ positions: highest(masked, 1, confidence) }));
-}
-
-/** @type {Map<boolean, Promise<Watched[]>>} */
+/** @type {Map<string, Promise<Watched>>} */
 const oneByOne = new Map();
-/** One token a pass on the few tasks. @param {any} model @param {boolean} quick */
-export function oneTokenSeen(model, quick) {
-  const known = oneByOne.get(quick) ?? run();
-  oneByOne.set(quick, known);
-  return known;
+/** One token a pass in 64 positions. @param {any} model @param {Task} task */
+export function oneTokenSeen(model, task) {
+  const key = task.ids.join();
+  const found = oneByOne.get(key) ?? run();
+  oneByOne.set(key, found);
+  return found;
 
   async function run() {
-    const results = [];
-    for (const task of heldOutFew(model, quick)) results.push(await watchOneToken(model, task));
-    return results;
+    const { highest } = await ourUnmasking();
+    return watch(model, task, 64, ({ masked, confidence }) => ({ positions: highest(masked, 1, confidence) }));
   }
+}
+
+/** The same on some tasks. @param {any} model @param {readonly Task[]} tasks */
+export async function allOneTokenSeen(model, tasks) {
+  const results = [];
+  for (const task of tasks) results.push(await oneTokenSeen(model, task));
+  return results;
 }
 
 /**
@@ -154,15 +143,6 @@ export async function plainly(model, quick, length) {
   const found = await onAll(model, quick, length, { name: "low-confidence" }, false);
   return found.map((each) => ({ ...each, passes: length }));
 }
-/** The same on the few tasks. @param {any} model @param {boolean} quick @param {number} length @returns {Promise<Found[]>} */
-export async function plainlyFew(model, quick, length) {
-  const found =
-    length === 64
-      ? await oneTokenSeen(model, quick)
-      : await onFew(model, quick, length, { name: "low-confidence" }, false);
-  return found.map((each) => ({ ...each, passes: length }));
-}
-
 /** @param {{ value: number, interval?: readonly [number, number] }} estimate @param {number} [digits] */
 export const within = ({ value, interval }, digits = 1) =>
   `${value.toFixed(digits)}${interval ? ` [${interval.map((x) => x.toFixed(digits)).join(", ")}]` : ""}`;

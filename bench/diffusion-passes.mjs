@@ -4,13 +4,13 @@
  * there; nothing is timed.
  */
 import {
+  allOneTokenSeen,
   blockLength,
-  heldOutFew,
+  heldOut,
   leaping,
   meanPasses,
-  oneTokenSeen,
-  onFew,
   onTasks,
+  onThese,
   pairs,
   pointsOf,
   sameShare,
@@ -27,6 +27,10 @@ import { bootstrap, meanOf, ourUnmasking, ratioOf } from "./ours.mjs";
 /** @typedef {{ anchor: number, relaxed: number, radius: number }} Bars */
 
 const length = 64;
+/** Ten of each skill. @param {any} model @param {boolean} quick */
+const tasksOf = (model, quick) => heldOut(model, quick, 70);
+/** @param {any} model @param {boolean} quick */
+const oneTokenOf = (model, quick) => allOneTokenSeen(model, tasksOf(model, quick));
 /** @type {readonly (readonly [string, Bars])[]} */
 const settings = [
   ["the published bars, 0.9 and 0.75", { anchor: 0.9, relaxed: 0.75, radius: 4 }],
@@ -47,7 +51,7 @@ function onTasksBy(model, quick, name, decideOf) {
 
   async function run() {
     const results = [];
-    for (const [i, task] of heldOutFew(model, quick).entries())
+    for (const [i, task] of tasksOf(model, quick).entries())
       results.push(await watch(model, task, length, decideOf(i)));
     return results;
   }
@@ -203,7 +207,7 @@ const ablation = (name, values) =>
     async (model, quick) => {
       const found = [];
       for (const value of values)
-        found.push(await onFew(model, quick, length, { name: "localleap", [name]: value }, false));
+        found.push(await onThese(model, tasksOf(model, quick), length, { name: "localleap", [name]: value }, false));
       const ratio = ratioOf(pairs(found[found.length - 1], found[0]));
       const each = values.map(
         (value, i) => `${value}: ${meanPasses(found[i]).toFixed(2)}, ${score(found[i]).toFixed(1)} %`,
@@ -307,8 +311,8 @@ const delayed = (name, refresh) =>
     `tokens of a text as without a cache: kept from the pass after they were filled, less from that pass itself, ${name}, G = ${length}`,
     atLeast(0, " points"),
     async (model, quick) => {
-      const plain = (await oneTokenSeen(model, quick)).slice(0, 35);
-      const tasks = heldOutFew(model, quick).slice(0, 35);
+      const tasks = tasksOf(model, quick).slice(0, 35);
+      const plain = await allOneTokenSeen(model, tasks);
       /** @type {Record<string, number[]>} */
       const same = { delayed: [], immediate: [] };
       for (const [i, { ids }] of tasks.entries())
@@ -333,10 +337,11 @@ function cosines(model, quick) {
   async function run() {
     const { maskToken } = model.ability("canvas");
     const { keyValueHeads: heads, headDimension: width } = model.config;
-    const watched = await oneTokenSeen(model, quick);
     /** @type {Record<string, { keys: number[], values: number[] }>} */
     const results = Object.fromEntries(kinds.map((kind) => [kind, { keys: [], values: [] }]));
-    for (const [i, { ids }] of heldOutFew(model, quick).slice(0, 21).entries()) {
+    const tasks = tasksOf(model, quick).slice(0, 21);
+    const watched = await allOneTokenSeen(model, tasks);
+    for (const [i, { ids }] of tasks.entries()) {
       /** @type {Record<string, { keys: number[], values: number[] }>} */
       const own = Object.fromEntries(kinds.map((kind) => [kind, { keys: [], values: [] }]));
       const tokens = [...ids, ...Array(length).fill(maskToken)];
@@ -390,7 +395,7 @@ export const rows = [
       `passes that a position waits with its final prediction, LocalLeap over one token a pass, ${name}, G = ${length}`,
       atMost(1),
       async (model, quick) => {
-        const [plain, ours] = [await oneTokenSeen(model, quick), await leapt(model, quick, bars)];
+        const [plain, ours] = [await oneTokenOf(model, quick), await leapt(model, quick, bars)];
         const [before, after] = [plain.map(waits), ours.map(waits)];
         const ratio = ratioOf(before.map((list, i) => [meanOver(after[i]), meanOver(list)]));
         const note = `${within(ratio, 2)}; one token a pass ${shares(before.flat(), waitClasses)}; LocalLeap ${shares(after.flat(), waitClasses)}; ${scores(ours, plain)}`;
@@ -402,7 +407,7 @@ export const rows = [
     `predictions up to 4 positions from an anchor of 0.9 that became final, less those elsewhere, one token a pass, G = ${length}`,
     atLeast(0, " points"),
     async (model, quick) => {
-      const units = (await oneTokenSeen(model, quick)).map((watched) => predictionsOf(watched, 0.9));
+      const units = (await oneTokenOf(model, quick)).map((watched) => predictionsOf(watched, 0.9));
       const found = locality(units);
       return {
         value: found.value,
@@ -415,7 +420,7 @@ export const rows = [
     `predictions with a confidence of 0.75 to 0.9 up to 4 positions from an anchor that became final, less those elsewhere, G = ${length}`,
     atLeast(0, " points"),
     async (model, quick) => {
-      const units = (await oneTokenSeen(model, quick)).map((watched) =>
+      const units = (await oneTokenOf(model, quick)).map((watched) =>
         predictionsOf(watched, 0.9).filter(({ confidence }) => confidence >= 0.75),
       );
       const found = locality(units);
