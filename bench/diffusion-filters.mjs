@@ -34,7 +34,7 @@ const tasksOf = (model, quick) => heldOut(model, quick, 35);
 const oneTokenOf = (model, quick) => allOneTokenSeen(model, tasksOf(model, quick));
 /** From the least careful. */
 const thresholds = [0.8, 0.9, 0.96, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999];
-const steps = 1500;
+const steps = 2000;
 
 /** @template T @param {Map<string, Promise<T>>} known @param {string} key @param {() => Promise<T>} make */
 function once(known, key, make) {
@@ -51,7 +51,7 @@ const collected = (model, quick) =>
   once(collections, `${quick}`, async () => {
     const { recordsOf, skillItem, skills } = await ourUnmasking();
     const all = [];
-    for (let i = 0; i < (quick ? 1 : 5); i++)
+    for (let i = 0; i < (quick ? 1 : 10); i++)
       for (const skill of skills) {
         const { prompt } = skillItem(skill, "train", 1033, i);
         const ids = model.tokenizer.encodeChat([{ role: "user", content: prompt }]);
@@ -87,7 +87,7 @@ const validation = (model, quick) =>
     const { skillItem, skills } = await ourUnmasking();
     const taken = new Set(heldOut(model, false, 140).map(({ ids }) => ids.join()));
     const all = [];
-    for (let i = 0, tried = 0; tried < (quick ? 7 : 35); i++) {
+    for (let i = 0, tried = 0; tried < (quick ? 7 : 28); i++) {
       const skill = skills[i % skills.length];
       const item = skillItem(skill, "test", 7, i);
       const ids = model.tokenizer.encodeChat([{ role: "user", content: item.prompt }]);

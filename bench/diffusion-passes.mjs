@@ -305,10 +305,10 @@ function surest(logits, masked, maskToken) {
   return best;
 }
 
-/** @param {string} name @param {number} refresh */
-const delayed = (name, refresh) =>
+/** @param {number} refresh */
+const delayed = (refresh) =>
   onTasks(
-    `tokens of a text as without a cache: kept from the pass after they were filled, less from that pass itself, ${name}, G = ${length}`,
+    `tokens of a text as without a cache: kept from the pass after they were filled, less from that pass itself, refreshed every ${refresh} passes, G = ${length}`,
     atLeast(0, " points"),
     async (model, quick) => {
       const tasks = tasksOf(model, quick).slice(0, 35);
@@ -433,8 +433,7 @@ export const rows = [
   ),
   ablation("radius", [0, 1, 2, 4, 8, 16]),
   ablation("relaxed", [0.9, 0.85, 0.75, 0.6, 0.5]),
-  delayed("refreshed every 8 passes", 8),
-  delayed("never refreshed", Infinity),
+  delayed(8),
   ...kinds.map((kind) =>
     onTasks(
       `cosine of a token's keys and values between neighbouring passes, ${kind}, one token a pass, G = ${length}`,

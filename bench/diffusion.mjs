@@ -299,6 +299,6 @@ export const rows = [
       },
     ),
   ),
-  ...filterRows,
   ...passRows,
+  ...filterRows,
 ];
