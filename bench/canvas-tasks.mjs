@@ -33,7 +33,7 @@ export function canvasModel() {
 export const fill = (model, ids, length, method) =>
   model.decode(ids, { maxTokens: length, method: { blockLength, earlyStop: false, ...method } }).final;
 
-/** Tasks of mycenae. @param {string} what @param {import("./harness/report.mjs").Target} target @param {(model: any, quick: boolean) => Promise<{ value: number, runs: number[], note?: string }>} work */
+/** Tasks of mycenae. @param {string} what @param {import("./harness/report.mjs").Target} target @param {(model: any, quick: boolean) => Promise<import("./harness/report.mjs").Measurement>} work */
 export const onTasks = (what, target, work) => ({
   what,
   target,
