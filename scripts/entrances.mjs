@@ -256,7 +256,7 @@ function createKinds(checker, source) {
       const optional = property.flags & ts.SymbolFlags.Optional || rest.length < parts.length || kind === "unknown";
       return [`${property.name}${optional ? "?" : ""}`, rest.length === 1 ? rest[0] : { either: rest }];
     });
-    return { fields: Object.fromEntries(fields), ...(closed && !index && { closed: true }) };
+    return { fields: Object.fromEntries(fields), ...(index ? { open: true } : closed && { closed: true }) };
   }
 
   const ordinals = ["first", "second", "third", "fourth", "fifth", "sixth"];
@@ -279,7 +279,7 @@ function createKinds(checker, source) {
       const taken = rest.length === 1 ? rest[0] : { either: rest };
       return [
         `${label}${optional ? "?" : ""}`,
-        label === "options" && taken.fields ? { ...taken, closed: true } : taken,
+        label === "options" && taken.fields && !taken.open ? { ...taken, closed: true } : taken,
       ];
     });
     const rejects = signatures.some((one) => one.getReturnType().symbol?.name === "Promise");

@@ -42,6 +42,8 @@ interface Fields {
   readonly fields: Readonly<Record<string, Kind>>;
   /** Options: a name that is not among these is a mistake. */
   readonly closed?: true;
+  /** Declared to hold fields of any name beside these: whoever takes it looks at the others in words of its own. */
+  readonly open?: true;
   /** Functions that give such an object. */
   readonly from?: readonly string[];
 }
@@ -322,7 +324,7 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
   const given = value as Record<string, unknown>;
   const isOwn = isPlain(given);
   if (closed && !isOwn) return { say: () => `${place.path} must be ${plainWords(given)}` };
-  if (isOwn) {
+  if (isOwn && !kind.open) {
     const known = namesOf(kind);
     // Leases are given thousands of these a second.
     for (const extra in given)

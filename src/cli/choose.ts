@@ -16,7 +16,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
 
-const { classificationTask, createPolicyByName, play, policies, readTable } = choice;
+const { classificationTask, createPolicyByName, playInTurns, policies, readTable } = choice;
 
 interface PlayFlags {
   policy?: string[];
@@ -151,6 +151,7 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
     "bad_option",
     "--set belongs to one policy: give one --policy with it",
   );
+  ensure(flags.out?.endsWith(".svg") ?? true, "bad_option", `--out ${flags.out}: the picture is an .svg`);
   const options = Object.fromEntries(set.map(assignment));
   // Names and options are looked at before the table, which may take a while to read.
   for (const name of names) createPolicyByName(name, { width: 1, seed, ...options });
@@ -161,12 +162,12 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
     const results: choice.Play[] = [];
     for (const [i, policy] of made.entries()) {
       showProgress(`${names[i]} plays ${plural(rounds, "round")} of ${plural(task.arms, "arm")}`);
-      results.push(play(policy, task, rounds, signal));
-      await new Promise(setImmediate); // lets Ctrl-C in
+      results.push(await playInTurns(policy, task, rounds, signal));
     }
     return results;
   });
   const rows = plays.map(({ regret, secondHalf, loss }, i) => ({ policy: names[i], rounds, regret, secondHalf, loss }));
+  const { arm, ...best } = plays[0].fixed;
   if (flags.out !== undefined) {
     const series = plays.map(({ curve }, i) => ({ name: names[i], points: curve }));
     const picture = drawPlot({
@@ -178,12 +179,20 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
     await writeFileAtomically(flags.out, new TextEncoder().encode(picture));
     say(`drawn: ${flags.out}`);
   }
-  if (flags.json) printJson({ table: task.name, arms: task.arms, width: task.width, seed, plays: rows });
+  if (flags.json)
+    printJson({
+      table: task.name,
+      arms: task.arms,
+      width: task.width,
+      seed,
+      plays: rows,
+      bestFixed: { arm, rounds, ...best },
+    });
   else
     print(
       formatTable(
         ["policy", "regret", "a round", "second half"],
-        rows.map(({ policy, regret, secondHalf }) => [
+        [...rows, { policy: `best fixed arm in hindsight: ${arm}`, ...best }].map(({ policy, regret, secondHalf }) => [
           policy,
           regret.toFixed(0),
           (regret / rounds).toFixed(3),

@@ -22,6 +22,7 @@ export {
   cosineTask,
   type Play,
   play,
+  playInTurns,
   type Round,
   readTable,
   type SyntheticOptions,

@@ -99,7 +99,7 @@ function linear(
       weigh: (contexts) => weighArms(contexts, regression),
       update(context, loss) {
         const along = times(context);
-        const scale = 1 / (1 + dot(along, context));
+        const scale = 1 / (1 + Math.max(0, dot(along, context))); // below 0 by rounding alone
         for (let i = 0; i < width; i++) {
           const factor = along[i] * scale;
           if (factor === 0) continue;

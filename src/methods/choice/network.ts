@@ -132,6 +132,7 @@ export function createNetwork(shape: NetworkShape): Network {
         for (let j = 0; j < at.length; j++) squares += (slope * below[at[j]]) ** 2;
       });
       const step = outer * shortened(rate, Math.abs(outer) * Math.sqrt(squares), longestStep);
+      if (step === 0) return output;
       eachRow(context, (from, slope, below, at) => {
         for (let j = 0; j < at.length; j++) weights[from + at[j]] -= step * slope * below[at[j]];
       });
@@ -140,9 +141,11 @@ export function createNetwork(shape: NetworkShape): Network {
   };
 }
 
-/** The rate at which a step along a gradient of this norm is no longer than `longest`. */
-const shortened = (rate: number, norm: number, longest: number): number =>
-  rate * norm > longest ? longest / norm : rate;
+/** The rate at which a step along a gradient of this norm is no longer than `longest`; 0 where the norm is beyond numbers, and nothing moves. */
+function shortened(rate: number, norm: number, longest: number): number {
+  if (!Number.isFinite(norm)) return 0;
+  return rate * norm > longest ? longest / norm : rate;
+}
 
 function initialWeights(shape: NetworkShape, inputs: readonly number[], layers: readonly number[]) {
   const { hidden, depth, parameterisation, seed, number = 0 } = shape;
@@ -178,6 +181,7 @@ export function projectedStep(
   let squares = 0;
   for (const value of gradient) squares += value * value;
   const step = shortened(rate, Math.sqrt(squares), longestStep);
+  if (step === 0) return;
   for (let layer = 0; layer + 1 < layers.length; layer++) {
     let distance = 0;
     for (let i = layers[layer]; i < layers[layer + 1]; i++) {

@@ -19,6 +19,7 @@ import {
   requireOneOf,
   requireOption,
 } from "./policy.ts";
+import type { Growing } from "./saved.ts";
 
 /** Options that the networks of all baselines share. */
 export interface NeuralBaselineOptions {
@@ -193,6 +194,7 @@ interface Learner {
   remember(context: Float64Array, target: number): void;
   train(round: number): void;
   readonly arrays: () => Record<string, Float64Array<ArrayBuffer>>;
+  readonly growing: Growing;
   restore(arrays: Readonly<Record<string, Float64Array<ArrayBuffer>>>): void;
 }
 
@@ -232,6 +234,7 @@ function neural(
       learners[0].remember(context, loss);
       for (const one of learners) one.train(round);
     },
+    growing: learners.map(({ growing }) => growing),
     save: () => ({
       arrays: Object.fromEntries([
         ...Object.entries(parts.arrays ?? {}).map(([key, values]) => [key, values.slice()]),
@@ -269,7 +272,7 @@ function learner(
         return;
       }
       if (round % (round < 1000 ? 10 : 100) !== 0) return;
-      for (let steps = 0; steps < 2000; ) {
+      for (let steps = 0; seen.length > 0 && steps < 2000; ) {
         let sum = 0;
         const order = shuffled(seen.length, (i) => uniform({ seed, request: number + 1 }, round, "search", steps + i));
         for (const i of order) {
@@ -279,6 +282,7 @@ function learner(
         if (sum / seen.length <= 1e-3) return;
       }
     },
+    growing: { sizes: { [`targets${number}`]: 1, [`contexts${number}`]: width }, most: buffer },
     arrays: () => ({
       [`weights${number}`]: network.weights.slice(),
       [`targets${number}`]: Float64Array.from(seen, ({ target }) => target),

@@ -5,9 +5,12 @@
  */
 
 import { type Stream, uniform } from "../../engine/random.ts";
-import { ensure, plural, shown, VentrisError } from "../../errors.ts";
+import { ensure, plural, reasonOf, shown, VentrisError } from "../../errors.ts";
 import { suggestion } from "../../names.ts";
 import { requireCounts, requireWhole } from "../../numbers.ts";
+import { contextFault, type PolicyCounters, type PolicyState, requireSound, type Savable } from "./saved.ts";
+
+export type { PolicyCounters, PolicyState };
 
 /** A choice, and how likely each arm was. */
 export interface Decision {
@@ -23,7 +26,10 @@ export interface Decision {
 /** A contextual bandit: chooses, and learns from the loss of the choice. */
 export interface Policy {
   readonly name: string;
-  /** One vector of the policy's width for each arm; the number of arms may change from round to round. Errors: `bad_option`. */
+  /**
+   * One vector of the policy's width for each arm, of numbers within ±1e6; the number of arms may change from round to round. Errors:
+   * `bad_option`, and then the round does not count.
+   */
   choose(contexts: readonly Float64Array[]): Decision;
   /**
    * The loss of a round's arm. Outside [0, 1] it is clipped and counted. Errors: `bad_option` for a loss that is no finite number
@@ -38,32 +44,8 @@ export interface Policy {
   save(): PolicyState;
 }
 
-/** What a policy has done so far. */
-export interface PolicyCounters {
-  rounds: number;
-  learnt: number;
-  /** Losses that lay outside [0, 1]. */
-  clipped: number;
-  /** Rounds whose feedback never came while `pending` was full, and those that were given up. */
-  forgotten: number;
-}
-
-/** JSON apart from the arrays, which are copies. */
-export interface PolicyState {
-  readonly policy: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly counters: PolicyCounters;
-  readonly arrays: Readonly<Record<string, Float64Array<ArrayBuffer>>>;
-  readonly pending: readonly (readonly [round: number, context: Float64Array<ArrayBuffer>])[];
-  /** What else the policy needs to go on. */
-  readonly more?: Readonly<Record<string, number>>;
-}
-
 /** The part of a policy that differs: how arms are weighed, and what a loss teaches. */
-export interface Rule {
-  readonly name: string;
-  readonly options: Readonly<Record<string, unknown>>;
-  readonly width: number;
+export interface Rule extends Savable {
   readonly seed: number;
   /** Foretold losses or scores, and each arm's probability. `draw(i)` is uniform in [0, 1), a function of seed, round and i. */
   weigh(
@@ -73,7 +55,7 @@ export interface Rule {
   ): { predictions: number[]; probabilities: number[] };
   /** `round` counts the losses learnt so far, from 1. */
   update(context: Float64Array, loss: number, round: number): void;
-  save(): Pick<PolicyState, "arrays" | "more">;
+  /** Of a state that was found sound. */
   restore(state: Pick<PolicyState, "arrays" | "more">): void;
 }
 
@@ -88,15 +70,27 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
   const counters: PolicyCounters = { rounds: 0, learnt: 0, clipped: 0, forgotten: 0 };
   const stream: Stream = { seed: rule.seed, request: 0 };
   if (saved) {
-    requireSame(rule, saved);
+    requireSound(rule, saved, mostPending);
     Object.assign(counters, saved.counters);
     for (const [round, context] of saved.pending) pending.set(round, context.slice());
-    rule.restore(saved);
+    try {
+      rule.restore(saved);
+    } catch (cause) {
+      throw new VentrisError("bad_file", `${rule.name}: nobody can go on with this state: ${reasonOf(cause)}`, {
+        cause,
+      });
+    }
   }
   return {
     name: rule.name,
     counters,
     choose(contexts) {
+      ensure(
+        Array.isArray(contexts),
+        "bad_option",
+        () =>
+          `${rule.name}: choose takes a list of contexts, one of ${plural(rule.width, "number")} an arm, not ${shown(contexts)}`,
+      );
       const { length } = contexts;
       ensure(
         length >= 1 && length <= mostArms,
@@ -104,9 +98,17 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
         `${rule.name}: ${plural(length, "arm")}, expected 1 to ${mostArms}`,
       );
       for (const [arm, context] of contexts.entries()) requireContext(rule, context, arm);
-      const round = counters.rounds++;
+      const round = counters.rounds;
       const draw = (index: number): number => uniform(stream, round, "search", index + 1);
       const { predictions, probabilities } = rule.weigh(contexts, round, draw);
+      const lost = predictions.findIndex((prediction) => !Number.isFinite(prediction));
+      ensure(
+        lost < 0,
+        "bad_option",
+        () =>
+          `${rule.name}: the prediction of arm ${lost} is ${predictions[lost]}: its options, or the state that it goes on with, lead beyond what numbers hold`,
+      );
+      counters.rounds++;
       const arm = length === 1 ? 0 : drawArm(probabilities, uniform(stream, round, "search", 0));
       if (pending.size >= mostPending) {
         pending.delete(pending.keys().next().value as number);
@@ -116,12 +118,15 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
       return { round, arm, probabilities, predictions };
     },
     learn(round, loss) {
-      ensure(Number.isFinite(loss), "bad_option", `${rule.name}: the loss of round ${round} is ${loss}, not a number`);
+      ensure(Number.isFinite(loss), "bad_option", () => {
+        return `${rule.name}: the loss of round ${shown(round)} is ${shown(loss)}, not a number`;
+      });
       const context = pending.get(round);
       ensure(
         context,
         "bad_option",
-        `${rule.name}: round ${round} waits for no loss: it was never chosen, is answered, or is forgotten`,
+        () =>
+          `${rule.name}: round ${shown(round)} waits for no loss: it was never chosen, is answered, or is forgotten`,
       );
       pending.delete(round);
       if (loss < 0 || loss > 1) counters.clipped++;
@@ -129,7 +134,8 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
     },
     observe(context, loss) {
       requireContext(rule, context, 0);
-      ensure(loss >= 0 && loss <= 1, "bad_option", `${rule.name}: the loss ${loss} is not 0 to 1`);
+      const sound = Number.isFinite(loss) && loss >= 0 && loss <= 1;
+      ensure(sound, "bad_option", () => `${rule.name}: the loss ${shown(loss)} is not 0 to 1`);
       rule.update(context, loss, ++counters.learnt);
     },
     forget(round) {
@@ -145,43 +151,9 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
   };
 }
 
-function requireContext(rule: Rule, context: Float64Array, arm: number): void {
-  const { name, width } = rule;
-  ensure(
-    context.length === width,
-    "bad_option",
-    () => `${name}: arm ${arm} has ${context.length} features, not ${width}`,
-  );
-  for (let i = 0; i < width; i++)
-    ensure(Number.isFinite(context[i]), "bad_option", () => `${name}: feature ${i} of arm ${arm} is ${context[i]}`);
-}
-
-/** As a file has it, where infinities are null; of values that none can hold, what they are. */
-const written = (value: unknown): string =>
-  typeof value === "number" && !Number.isFinite(value) ? "null" : shown(value);
-
-function requireSame(rule: Rule, { policy, options, arrays }: PolicyState): void {
-  ensure(policy === rule.name, "bad_file", `this state is of the policy ${policy}, not ${rule.name}`);
-  for (const key of new Set([...Object.keys(rule.options), ...Object.keys(options)])) {
-    const [wanted, given] = [rule.options[key], options[key]];
-    ensure(
-      written(wanted) === written(given),
-      "bad_file",
-      () => `${rule.name}: the state was saved with ${key} ${shown(given)}, not ${shown(wanted)}`,
-    );
-  }
-  const expected = rule.save().arrays;
-  for (const [key, values] of Object.entries(expected)) {
-    const given = arrays[key];
-    // Buffers that grow are checked by the rule itself.
-    ensure(given, "bad_file", `${rule.name}: the state has no ${key}`);
-    ensure(
-      values.length === 0 || given.length === values.length,
-      "bad_file",
-      `${rule.name}: ${key} has ${plural(given.length, "number")}, not ${values.length}`,
-    );
-    ensure(given.every(Number.isFinite), "bad_file", `${rule.name}: ${key} holds a number that is not finite`);
-  }
+function requireContext({ name, width }: Rule, context: Float64Array, arm: number): void {
+  const fault = contextFault(context, width, () => `arm ${arm}`);
+  ensure(fault === undefined, "bad_option", `${name}: ${fault}`);
 }
 
 /** The arm in whose stretch of [0, 1) the number falls. */

@@ -4,6 +4,7 @@ import { ensure, plural, requireAnswer, shown, telling } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
 import { cellText } from "../../text/cells.ts";
+import { nextTurn } from "../../turn.ts";
 import { isInstance } from "../../values.ts";
 import type { Policy } from "./policy.ts";
 
@@ -32,19 +33,56 @@ export interface Play {
   /** The same over the second half of the rounds. */
   secondHalf: number;
   loss: number;
+  /** The one arm that, taken in every round, would have cost least, as is known in hindsight: its means instead of losses. */
+  fixed: {
+    /** Which it is. */
+    arm: number;
+    /** As above. */
+    regret: number;
+    /** As above. */
+    secondHalf: number;
+    /** As above. */
+    loss: number;
+  };
   /** Regret up to each of a hundred evenly spaced rounds. */
   curve: readonly (readonly [round: number, regret: number])[];
 }
 
-/** Plays `rounds` rounds. Errors: `aborted`; `bad_option` for rounds below 1, and for a task or policy of one's own whose means or choices are none; as the policy. */
+/** Plays `rounds` rounds, and lets nothing else happen meanwhile (`playInTurns` does). Errors: `aborted`; `bad_option` for rounds below 1, and for a task or policy of one's own whose means or choices are none; as the policy. */
 export function play(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Play {
+  const all = playing(policy, task, rounds, signal);
+  for (;;) {
+    const { done, value } = all.next();
+    if (done) return value;
+  }
+}
+
+const millisecondsInTurn = 5;
+
+/** As `play`, giving way every few milliseconds: timers, messages and the signal are heard. Errors: as `play`. */
+export async function playInTurns(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Promise<Play> {
+  const all = playing(policy, task, rounds, signal);
+  for (let since = performance.now(); ; ) {
+    const { done, value } = all.next();
+    if (done) return value;
+    if (performance.now() - since < millisecondsInTurn) continue;
+    await nextTurn();
+    since = performance.now();
+  }
+}
+
+/** A step a round. */
+function* playing(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Generator<void, Play> {
   requireCounts({ rounds });
   const choose = telling(`${policy.name}: choose`, policy.choose.bind(policy));
   const learn = telling(`${policy.name}: learn`, policy.learn.bind(policy));
-  let [regret, loss, firstHalf] = [0, 0, 0];
+  let [regret, loss, firstHalf, least] = [0, 0, 0, 0];
+  /** Sums of each arm's means, of those arms that every round has. */
+  let sums: number[] | undefined;
+  let half = { sums: [0], least };
   const curve: (readonly [number, number])[] = [];
   for (let i = 0; i < rounds; i++) {
-    if (i % 256 === 0) ensure(!signal?.aborted, "aborted", "playing the bandit was aborted");
+    ensure(!signal?.aborted, "aborted", "playing the bandit was aborted");
     const one = roundOf(task, i);
     const { contexts, means } = one;
     ensure(means.length === contexts.length && means.every(Number.isFinite), "bad_option", () => {
@@ -58,12 +96,24 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
     const seen = telling(asked, () => one.loss(arm))();
     requireAnswer(Number.isFinite(seen), seen, asked, "a finite number");
     learn(round, seen);
-    regret += means[arm] - Math.min(...means);
+    const lowest = Math.min(...means);
+    regret += means[arm] - lowest;
     loss += seen;
-    if (i + 1 === Math.floor(rounds / 2)) firstHalf = regret;
+    least += lowest;
+    sums = (sums ?? means).slice(0, means.length).map((sum, k) => (i === 0 ? sum : sum + means[k]));
+    if (i + 1 === Math.floor(rounds / 2)) [firstHalf, half] = [regret, { sums, least }];
     if ((i + 1) % Math.max(1, Math.floor(rounds / 100)) === 0) curve.push([i + 1, regret]);
+    yield;
   }
-  return { regret, secondHalf: regret - firstHalf, loss, curve };
+  const fixed = fixedBest(sums!, least, half);
+  return { regret, secondHalf: regret - firstHalf, loss, fixed, curve };
+}
+
+function fixedBest(sums: readonly number[], least: number, half: { sums: readonly number[]; least: number }) {
+  const loss = Math.min(...sums);
+  const arm = sums.indexOf(loss);
+  const regret = loss - least;
+  return { arm, regret, secondHalf: regret - ((half.sums[arm] ?? 0) - half.least), loss };
 }
 
 /** Errors: `bad_option` for what is no round. */

@@ -132,6 +132,7 @@ function serve(
         arms.map(({ agreement }) => agreement),
       );
       const { round, arm, probabilities, predictions } = policy.choose(contexts);
+      changed = true; // rounds that teach nothing count, too: what is drawn next depends on their number
       const record = arms[arm];
       recent.push([arm, probabilities[arm]]);
       if (recent.length > recentKept) recent.shift();
