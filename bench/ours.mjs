@@ -306,12 +306,14 @@ export async function ourChoice() {
   return { openChooser, suited, passCurve, passSeconds, uniform };
 }
 
-/** Bandits, tables to play them on, and intervals. */
+/** Bandits, tasks and tables to play them on, and intervals. */
 export async function ourBandits() {
-  const { classificationTask, createPolicyByName, play, readTable } = await import("../dist/methods/choice/index.js");
+  const { classificationTask, cosineTask, createPolicyByName, play, readTable } = await import(
+    "../dist/methods/choice/index.js"
+  );
   const { publicSets } = await import("../dist/methods/choice/neural-bandit/reproduce.js");
   const { meanWithin } = await import("../dist/papers/statistics.js");
-  return { classificationTask, createPolicyByName, play, publicSets, readTable, meanWithin };
+  return { classificationTask, cosineTask, createPolicyByName, play, publicSets, readTable, meanWithin };
 }
 
 /** What `memory.mjs` asks of memories. */

@@ -120,6 +120,13 @@ test("what may be missing may be, and what is of the right type passes unchanged
   expect(calling({ instance: "Map" })(new Map())).toBe(1);
 });
 
+test("what is declared to hold other fields, too, may hold any, and what is declared of it is held to it", () => {
+  const open = calling({ fields: { width: "number", "seed?": "number" }, open: true });
+  expect(open({ width: 1, hidden: 32, sed: 1 })).toBe(1);
+  expect(() => open({ hidden: 32 })).toThrow("width is missing");
+  expect(() => open({ width: 1, seed: "x", hidden: 32 })).toThrow('seed must be a number, not "x"');
+});
+
 test("what another realm made, and what has places of its own, is of the right type", () => {
   for (const name of ["Map", "Float32Array", "RegExp"])
     expect(calling({ instance: name })(runInNewContext(`new ${name}()`)), name).toBe(1);

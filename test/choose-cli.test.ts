@@ -1,6 +1,6 @@
 /** `ventris choose` as people call it: what `run --method auto` learnt, shown and forgotten. */
-import { spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
@@ -59,4 +59,34 @@ it("looks at names of policies and their options before the table, which must ho
     const told = ventris(["choose", "play", ...words]);
     expect([told.status, told.stderr]).toEqual([status, expect.stringMatching(message)]);
   }
+});
+
+it("plays policies on a table beside the best fixed arm, and hears Ctrl-C in the middle of a play", async () => {
+  const table = join(folder, "table.csv");
+  const rows = Array.from({ length: 90 }, (_, i) => `${Math.sin(i)},${["no", "no", "yes"][i % 3]}`);
+  await writeFile(table, ["x,label", ...rows].join("\n"));
+  const playing = ["choose", "play", table, "--rounds", "270"];
+  const shown = ventris([...playing, "--policy", "LinUCB", "--set", "alpha=0.5"]);
+  expect(shown.stdout).toMatch(/^LinUCB +\d+ .*\nbest fixed arm in hindsight: 0 +90 +0\.333 +0\.\d+$/m);
+  const { plays, bestFixed } = JSON.parse(
+    ventris([...playing, "--policy", "Fixed", "--set", "arm=0", "--json"]).stdout,
+  );
+  const [{ policy, ...fixed }] = plays;
+  expect(bestFixed).toEqual({ arm: 0, ...fixed });
+  expect(policy).toBe("Fixed");
+  for (const json of [[], ["--json"]])
+    expect(ventris([...playing, "--policy", "Fixed", ...json]).stderr).toMatch(/Fixed has no arm/);
+
+  // A pipe tells when the table is read, and so when the play begins.
+  const pipe = join(folder, "pipe.csv");
+  spawnSync("mkfifo", [pipe]);
+  const words = ["choose", "play", pipe, "--policy", "NeuSquareCB", "--rounds", "1000000"];
+  const child = spawn(process.execPath, [join(root, "dist", "cli", "main.js"), ...words]);
+  await writeFile(pipe, await readFile(table));
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  child.kill("SIGINT");
+  let said = "";
+  for await (const piece of child.stderr) said += piece;
+  expect(said).toMatch(/playing the bandit was interrupted/);
+  expect(child.exitCode ?? (await new Promise((resolve) => child.once("exit", resolve)))).toBe(130);
 });

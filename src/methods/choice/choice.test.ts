@@ -3,8 +3,8 @@ import { expect, test } from "vitest";
 import { createPolicyByName, neuFastCB, neuSquareCB, policies } from "./index.ts";
 import { createNetwork, projectedStep } from "./network.ts";
 import { rademacher } from "./neural-bandit/index.ts";
-import { inverseGap } from "./policy.ts";
-import { classificationTask, cosineTask, play, readTable } from "./tasks.ts";
+import { inverseGap, type PolicyState } from "./policy.ts";
+import { classificationTask, cosineTask, play, playInTurns, readTable } from "./tasks.ts";
 
 const small = { width: 10, hidden: 64, members: 3, seed: 1 };
 
@@ -242,6 +242,20 @@ test("bad input is refused by name and changes nothing; odd input is handled", (
   expect(() => policy.choose([])).toThrow(/0 arms/);
   expect(() => policy.choose([new Float64Array(3)])).toThrow(/3 features, not 10/);
   expect(() => policy.choose([new Float64Array(10).fill(Number.NaN)])).toThrow(/feature 0 of arm 0 is NaN/);
+  for (const [given, words] of [
+    [undefined, /choose takes a list of contexts, one of 10 numbers an arm, not undefined/],
+    [7, /choose takes a list .* not 7/],
+    [[undefined], /arm 0 is undefined, not 10 numbers/],
+    [Object.assign(new Array(3), { 0: contexts[0], 2: contexts[2] }), /arm 1 is undefined, not 10 numbers/],
+    [[contexts[0], "0123456789"], /arm 1 is "0123456789", not 10 numbers/],
+    [[{}], /arm 0 has undefined features, not 10/],
+  ] as const)
+    expect(() => policy.choose(given as never)).toThrow(
+      expect.objectContaining({ code: "bad_option", message: expect.stringMatching(words) }),
+    );
+  expect(() => policy.observe(undefined as never, 0)).toThrow(/arm 0 is undefined, not 10 numbers/);
+  expect(() => policy.observe(contexts[0], "0.5" as never)).toThrow(/the loss "0.5" is not 0 to 1/);
+  expect(policy.counters.rounds).toBe(0);
   const { round } = policy.choose(contexts);
   const before = policy.save();
   expect(() => policy.learn(round, Number.NaN)).toThrow(/loss of round 0 is NaN/);
@@ -258,6 +272,8 @@ test("bad input is refused by name and changes nothing; odd input is handled", (
   expect(() => neuFastCB({ ...small, gamma: -1 })).toThrow(/gamma/);
   expect(() => createPolicyByName("NeuSqareCB", small)).toThrow(/did you mean "NeuSquareCB"/);
   expect(() => createPolicyByName("NeuSquareCB", { ...small, gama: 3 })).toThrow(/gama.*gamma/);
+  expect(() => createPolicyByName("Fixed", { width: 10 })).toThrow(/Fixed has no arm/);
+  expect(() => createPolicyByName("Uniform", { width: 10, arm: 1 })).toThrow(/Uniform has no option arm/);
 });
 
 test("a state of another policy, option or width, a truncated or damaged one, is refused by name", () => {
@@ -271,6 +287,75 @@ test("a state of another policy, option or width, a truncated or damaged one, is
   const bad = state.arrays.weights.slice();
   bad[5] = Number.NaN;
   expect(() => neuSquareCB(small, broken(bad))).toThrow(/not finite/);
+});
+
+/** Every policy by name, with what keeps it small, ready to be made again from a state. */
+const smallPolicies = Object.keys(policies).map((name) => {
+  const neural = name.startsWith("Neu") || name === "EENet";
+  return [name, { width: 10, ...(neural && { hidden: 8 }), ...(name === "Fixed" && { arm: 1 }) }] as const;
+});
+
+test.each(smallPolicies)("%s: a damaged state is refused, whatever of it is damaged", (name, options) => {
+  const policy = createPolicyByName(name, options);
+  const task = cosineTask();
+  for (let i = 0; i < 25; i++) policy.learn(policy.choose(task.round(i).contexts).round, i % 2);
+  policy.choose(task.round(25).contexts);
+  const state = policy.save();
+  const refused = (change: object, words: RegExp) =>
+    expect(() => createPolicyByName(name, options, { ...state, ...change } as PolicyState), String(words)).toThrow(
+      expect.objectContaining({ code: "bad_file", message: expect.stringMatching(words) }),
+    );
+  for (const [key, values] of Object.entries(state.arrays)) {
+    const broken = (array: unknown, words: RegExp) => refused({ arrays: { ...state.arrays, [key]: array } }, words);
+    broken(undefined, new RegExp(`no ${key}`));
+    broken(JSON.parse(JSON.stringify(values)), new RegExp(`${key} is no Float64Array`));
+    broken(values.with(0, Number.NaN), new RegExp(`${key} holds a number that is not finite`));
+    // As many rounds as the other arrays hold, or of a length that is no multiple.
+    for (const length of [values.length - 5, Math.floor(values.length / 5), 0])
+      broken(values.slice(0, length), /has \d+ numbers|holds \d+ rounds?/);
+  }
+  const [round, context] = state.pending[0];
+  const waiting = (...pending: unknown[]) => ({ pending });
+  refused(waiting([round, context.slice(0, 9)]), /waiting round 25 has 9 features, not 10/);
+  refused(waiting([round, context.with(3, Number.NaN)]), /feature 3 of the waiting round 25 is NaN/);
+  refused(waiting([round, context.with(3, 1e200)]), /feature 3 of the waiting round 25 is 1e\+200/);
+  refused(waiting([round]), /waiting round 25 is undefined/);
+  refused(waiting([26, context]), /26 among the rounds that wait/);
+  refused(waiting([round, context], [round, context]), /25 among the rounds that wait/);
+  refused(waiting(null), /undefined among the rounds that wait/);
+  refused({ pending: undefined }, /pending/);
+  refused({ counters: { ...state.counters, rounds: -1 } }, /-1 rounds/);
+  refused({ counters: { ...state.counters, learnt: Number.NaN } }, /NaN learnt/);
+  for (const part of ["counters", "arrays", "options"]) refused({ [part]: null }, new RegExp(`no ${part}`));
+  expect(createPolicyByName(name, options, state).save()).toEqual(state);
+});
+
+test.each(smallPolicies)("%s: numbers of any size end in an answer or an error that names them", (name, options) => {
+  const policy = createPolicyByName(name, options);
+  const filled = (value: number) => new Float64Array(10).fill(value);
+  for (const value of [1e200, -1e308, 1e7]) {
+    expect(() => policy.choose([filled(0.1), filled(value)])).toThrow(/feature 0 of arm 1 is .* within ±1000000/);
+    expect(() => policy.observe(filled(value), 0.5)).toThrow(/feature 0 of arm 0 is .* within ±1000000/);
+  }
+  expect(policy.counters).toMatchObject({ rounds: 0, learnt: 0 });
+  for (const value of [1e6, -1e6, 5e-324, 0, 1e6, 1e-160]) {
+    for (const loss of [1e308, -1e308, 5e-324, 0.5]) {
+      const { round, predictions, probabilities } = policy.choose([filled(value), filled(-value / 3)]);
+      expect(predictions.every(Number.isFinite)).toBe(true);
+      expect(probabilities.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 9);
+      policy.learn(round, loss);
+    }
+    for (const values of Object.values(policy.save().arrays)) expect(values.every(Number.isFinite)).toBe(true);
+  }
+});
+
+test("a step that is too long for numbers moves nothing", () => {
+  const network = createNetwork({ width: 1, hidden: 2, depth: 1, parameterisation: "standard", seed: 1 });
+  network.weights.fill(1e160);
+  const before = network.weights.slice();
+  network.descend(Float64Array.of(1), () => 1e10, 1, 1);
+  projectedStep(network, new Float64Array(before.length).fill(1e200), 1, 1e300, 1);
+  expect(network.weights).toEqual(before);
 });
 
 test("rounds whose losses never come are bounded, and counted", () => {
@@ -293,6 +378,48 @@ test("a table becomes one arm a class, and policies learn it", () => {
   const learnt = play(neuSquareCB({ width: task.width, hidden: 32, rate: 0.05, seed: 1 }), task, 3000);
   expect(learnt.secondHalf).toBeLessThan(0.35 * 1500);
   expect(() => readTable("toy", "x,label\n1,a\n2")).toThrow(/line 3: 1 column, not 2/);
+});
+
+test("plays in turns are the same plays, and let a signal and timers in", async () => {
+  const task = cosineTask({ seed: 3 });
+  const policy = () => neuSquareCB({ ...small, hidden: 16 });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  expect(await playInTurns(policy(), task, 2000)).toEqual(play(policy(), task, 2000));
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(1);
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 20);
+  await expect(playInTurns(policy(), task, 1e9, controller.signal)).rejects.toMatchObject({ code: "aborted" });
+  await expect(playInTurns(policy(), task, 0)).rejects.toMatchObject({ code: "bad_option" });
+});
+
+test("a play knows the best fixed arm in hindsight", () => {
+  const task = cosineTask({ seed: 3 });
+  for (const rounds of [1, 2, 501]) {
+    const { fixed } = play(createPolicyByName("Uniform", { width: 10 }), task, rounds);
+    const each = [0, 1, 2, 3].map((arm) => play(createPolicyByName("Fixed", { width: 10, arm }), task, rounds));
+    const regrets = each.map(({ regret }) => regret);
+    expect(fixed.regret).toBeCloseTo(Math.min(...regrets), 9);
+    expect(regrets[fixed.arm]).toBeCloseTo(fixed.regret, 9);
+    expect(each[fixed.arm].secondHalf).toBeCloseTo(fixed.secondHalf, 9);
+    const means = Array.from({ length: rounds }, (_, i) => task.round(i).means[fixed.arm]);
+    expect(fixed.loss).toBeCloseTo(
+      means.reduce((a, b) => a + b),
+      9,
+    );
+  }
+  // Of arms that are not there in every round none could have been taken in every round.
+  const fewer = (i: number) => (i === 5 ? 2 : 4);
+  const varying = {
+    ...task,
+    round: (i: number) => ({
+      contexts: task.round(i).contexts.slice(0, fewer(i)),
+      means: [0.5, 0.4, 0.1, 0.1].slice(0, fewer(i)),
+      loss: () => 0,
+    }),
+  };
+  expect(play(createPolicyByName("Uniform", { width: 10 }), varying, 9).fixed.arm).toBe(1);
 });
 
 const table = { name: "t", rows: [Float64Array.of(1, 2), Float64Array.of(3, 4)], labels: [0, 1], classes: 2 };
@@ -358,7 +485,7 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
 
 /** Of each option, values that no option has. */
 const optionsOf = Object.keys(policies).flatMap((name) =>
-  [...Object.keys(createPolicyByName(name, { width: 4 }).save().options), ...(name === "Fixed" ? ["arm"] : [])].map(
+  Object.keys(createPolicyByName(name, { width: 4, ...(name === "Fixed" && { arm: 0 }) }).save().options).map(
     (option) => [name, option] as const,
   ),
 );
@@ -367,7 +494,8 @@ test.each(optionsOf)("%s refuses for %s what is none of its values", (name, opti
   const wrong = [Number.NaN, -1, "none such", null, [], {}, true];
   const counts = ["width", "seed", "hidden", "depth", "members", "pool", "buffer", "arm"];
   for (const value of [...wrong, ...(counts.includes(option) ? [0.5, Number.POSITIVE_INFINITY] : [])])
-    expect(() => createPolicyByName(name, { width: 4, [option]: value }), `${name} ${option} ${value}`).toThrow(
-      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(option) }),
-    );
+    expect(
+      () => createPolicyByName(name, { width: 4, ...(name === "Fixed" && { arm: 0 }), [option]: value }),
+      `${name} ${option} ${value}`,
+    ).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringContaining(option) }));
 });

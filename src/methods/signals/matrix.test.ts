@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { matrix, selectRows } from "./matrix.ts";
+import { choleskyWithJitter, matrix, selectRows } from "./matrix.ts";
 
 const sound = matrix(2, 2, Float64Array.of(1, 2, 3, 4));
 
@@ -7,6 +7,19 @@ test("a matrix is of values, or of zeros; rows are taken in their order", () => 
   expect([...matrix(1, 3).data]).toEqual([0, 0, 0]);
   expect(selectRows(sound, [1, 0, 1])).toEqual({ rows: 3, columns: 2, data: Float64Array.of(3, 4, 1, 2, 3, 4) });
   expect(matrix(0, 2)).toMatchObject({ rows: 0 });
+});
+
+test("what cannot be factored is refused after a few tries, however large or small its numbers", () => {
+  const factored = (...values: number[]) => choleskyWithJitter(new Float64Array(4), Float64Array.from(values), 2, "it");
+  expect(factored(2, 1, 1, 2)).toBe(0);
+  expect(factored(1, 1, 1, 1)).toBeGreaterThan(0);
+  for (const values of [
+    [Number.POSITIVE_INFINITY, 0, 0, -1],
+    [1e308, 1e308, 1e308, -1e308],
+    [5e-324, 1, 1, 5e-324],
+    [Number.NaN, 0, 0, 1],
+  ])
+    expect(() => factored(...values)).toThrow(/it is no covariance/);
 });
 
 test.each<[name: string, call: () => unknown, message: RegExp]>([

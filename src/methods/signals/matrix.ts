@@ -141,8 +141,9 @@ export function choleskyWithJitter(out: Float64Array, a: Float64Array, n: number
   if (cholesky(out, a, n)) return 0;
   const scale = Math.abs(trace(a, n)) / n || 1;
   const lifted = Float64Array.from(a);
-  // Counted: of a scale that is infinite, or too small for a share of it, ten times as much is no more.
-  for (let [tries, jitter] = [0, 1e-9 * scale]; tries < 10; tries++, jitter *= 10) {
+  // Counted: of a scale too small for a share of it, ten times as much is no more.
+  const most = Number.isFinite(scale) ? 10 : 0;
+  for (let [tries, jitter] = [0, 1e-9 * scale]; tries < most; tries++, jitter *= 10) {
     for (let i = 0; i < n; i++) lifted[i * n + i] = a[i * n + i] + jitter;
     if (cholesky(out, lifted, n)) return jitter;
   }

@@ -107,6 +107,40 @@ test("it learns which way is fast, in which circumstances, and saves, restores a
   await second.close();
 });
 
+test("rounds that taught nothing are kept, too: what is chosen next is what it would have been", async () => {
+  const own = { ...settings, policy: "NeuSquareCB", policyOptions: { hidden: 8, gamma: 1 } };
+  const circumstances = { prompt: [1, 2, 3, 4, 5, 6], greedy: false, constrained: false };
+  const path = await statePath(state, own);
+  const learning = async (chooser: Awaited<ReturnType<typeof openChooser>>) =>
+    chooser.choose(circumstances).served(100, 1, 2);
+  const dropping = (chooser: Awaited<ReturnType<typeof openChooser>>) => {
+    for (let i = 0; i < 7; i++) {
+      const chosen = chooser.choose(circumstances);
+      if (i % 2 === 0) chosen.dropped();
+      else chosen.served(1, 0.1, 1); // too short
+    }
+  };
+  const nextArms = (chooser: Awaited<ReturnType<typeof openChooser>>) =>
+    Array.from({ length: 16 }, () => {
+      const chosen = chooser.choose(circumstances);
+      chosen.dropped();
+      return chosen.arm;
+    });
+  const uninterrupted = await openChooser(own);
+  await learning(uninterrupted);
+  dropping(uninterrupted);
+  for (const step of [learning, dropping]) {
+    const chooser = await openChooser({ ...own, path });
+    await step(chooser);
+    await chooser.close();
+  }
+  const reopened = await openChooser({ ...own, path });
+  const arms = nextArms(uninterrupted);
+  expect(nextArms(reopened)).toEqual(arms);
+  expect(new Set(arms).size).toBe(2);
+  await reopened.close();
+});
+
 test("requests under way are counted, those that tell nothing teach nothing, failures count as the worst", async () => {
   const chooser = await openChooser(settings);
   const circumstances = { prompt: [1, 2, 3], greedy: true, constrained: false };
