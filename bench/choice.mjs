@@ -1,7 +1,8 @@
 /**
- * What it costs to choose, and what choosing gains: every prompt is decoded once in each way, and the method `auto`'s learner then plays
- * requests against the measured seconds ("simulated": the same requests in every way, without an hour of decoding for each). One row
- * decodes with `auto` itself and compares texts. Then the bandits on public tables (choice-sets.mjs).
+ * What it costs to choose, and what choosing gains: every prompt is decoded three times in each way, of which the last two count, and the
+ * method `auto`'s learner then plays requests against the measured seconds ("simulated": the same requests in every way, without an hour of
+ * decoding for each). One row decodes with `auto` itself and compares texts, of stories, which come first. Then the bandits on synthetic
+ * losses and public tables (choice-sets.mjs).
  */
 import { performance } from "node:perf_hooks";
 import { setRows } from "./choice-sets.mjs";

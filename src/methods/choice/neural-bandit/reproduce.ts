@@ -4,7 +4,7 @@ import { gunzipSync } from "node:zlib";
 import { defineReproduction, type Json, type Measurement } from "../../../papers/reproduction.ts";
 import { mean, ratioOf } from "../../../papers/statistics.ts";
 import { createPolicyByName } from "../index.ts";
-import { classificationTask, cosineTask, type Play, play, readTable, type Task } from "../tasks.ts";
+import { classificationTask, cosineTask, type Play, playInTurns, readTable, type Task } from "../tasks.ts";
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -40,9 +40,9 @@ const playOne = (
   seed: number,
   rounds: number,
   signal: AbortSignal,
-): Play => {
+): Promise<Play> => {
   const own = name === "LinUCB" || name === "Uniform" ? { seed } : { ...options, seed };
-  return play(createPolicyByName(name, { width: task.width, ...own }), task, rounds, signal);
+  return playInTurns(createPolicyByName(name, { width: task.width, ...own }), task, rounds, signal);
 };
 
 export const reproduction = defineReproduction({
@@ -66,13 +66,13 @@ export const reproduction = defineReproduction({
         played[kind].push(
           await step(`${kind}, seed ${seed}`, async ({ progress }) => {
             const entries = Object.entries(kind === "turning" ? { ...contestants, ...neuralBaselines } : contestants);
-            return Object.fromEntries(
-              entries.map(([name, contestant], i) => {
-                const { regret, curve } = playOne(contestant, make(seed), seed, rounds, signal);
-                progress((i + 1) / entries.length);
-                return [name, { regret, curve: seed === 1 ? curve.map(([x, y]): [number, number] => [x, y]) : [] }];
-              }),
-            );
+            const results: (typeof played)[string][number] = {};
+            for (const [i, [name, contestant]] of entries.entries()) {
+              const { regret, curve } = await playOne(contestant, make(seed), seed, rounds, signal);
+              results[name] = { regret, curve: seed === 1 ? curve.map(([x, y]): [number, number] => [x, y]) : [] };
+              progress((i + 1) / entries.length);
+            }
+            return results;
           }),
         );
       }
@@ -131,7 +131,7 @@ export const reproduction = defineReproduction({
     });
     return measurements;
 
-    function playSet(
+    async function playSet(
       task: Task,
       seed: number,
       best: Record<string, number> | undefined,
@@ -142,10 +142,8 @@ export const reproduction = defineReproduction({
       const chosen: Record<string, number> = {};
       for (const [i, name] of names.entries()) {
         const tried = name === "LinUCB" ? [0] : best ? [best[name]] : rates;
-        const results = tried.map((rate) => {
-          if (name === "LinUCB") return playOne([name, {}], task, seed, setRounds, signal).regret;
-          return playOne([name, { rate }], task, seed, setRounds, signal).regret;
-        });
+        const results: number[] = [];
+        for (const rate of tried) results.push((await playOne([name, { rate }], task, seed, setRounds, signal)).regret);
         regrets[name] = Math.min(...results);
         chosen[name] = tried[results.indexOf(regrets[name])];
         progress((i + 1) / names.length);
