@@ -353,8 +353,9 @@ test("a step that is too long for numbers moves nothing", () => {
   const network = createNetwork({ width: 1, hidden: 2, depth: 1, parameterisation: "standard", seed: 1 });
   network.weights.fill(1e160);
   const before = network.weights.slice();
-  network.descend(Float64Array.of(1), () => 1e10, 1, 1);
-  projectedStep(network, new Float64Array(before.length).fill(1e200), 1, 1e300, 1);
+  for (const slope of [1e10, Number.POSITIVE_INFINITY]) network.descend(Float64Array.of(1), () => slope, 1, 1);
+  for (const longest of [1, undefined])
+    projectedStep(network, new Float64Array(before.length).fill(1e200), 1, 1e300, longest);
   expect(network.weights).toEqual(before);
 });
 

@@ -132,7 +132,7 @@ export function createNetwork(shape: NetworkShape): Network {
         for (let j = 0; j < at.length; j++) squares += (slope * below[at[j]]) ** 2;
       });
       const step = outer * shortened(rate, Math.abs(outer) * Math.sqrt(squares), longestStep);
-      if (step === 0) return output;
+      if (!step) return output; // 0, or no number
       eachRow(context, (from, slope, below, at) => {
         for (let j = 0; j < at.length; j++) weights[from + at[j]] -= step * slope * below[at[j]];
       });
