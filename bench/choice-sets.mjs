@@ -32,14 +32,15 @@ const bestArm = "best fixed arm in hindsight";
 
 /** @typedef {import("../dist/methods/choice/index.js").Task} Task */
 
-const switches = 8;
+/** As long as each other, between the turns. */
+const stretches = 8;
 
 /** @type {Readonly<Record<string, (bandits: Awaited<ReturnType<typeof ourBandits>>, seed: number, rounds: number) => Task>>} */
 const synthetic = {
   "cosine losses": ({ cosineTask }, seed) => cosineTask({ seed }),
   "cosine losses, the best arm's near 0": ({ cosineTask }, seed) => cosineTask({ seed, lowLoss: true }),
-  [`cosine losses that turn round ${switches} times`]: ({ cosineTask }, seed, rounds) =>
-    cosineTask({ seed, switchEvery: Math.ceil(rounds / switches) }),
+  [`cosine losses that turn round ${stretches - 1} times`]: ({ cosineTask }, seed, rounds) =>
+    cosineTask({ seed, switchEvery: Math.ceil(rounds / stretches) }),
 };
 
 /** @type {Map<string, any>} tables by their files: each is read once */
