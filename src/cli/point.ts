@@ -1,11 +1,9 @@
 /** `ventris point`: hulls, triangulations and tours by pointer networks, beside exact answers and heuristics. */
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, plural, VentrisError } from "../errors.ts";
-import { whyUnreadable } from "../files.ts";
+import { ensure, plural } from "../errors.ts";
 import { pointing } from "../methods/index.ts";
 import { progressWriter } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -13,6 +11,7 @@ import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
+import { readPointFile } from "./point-files.ts";
 import { formatTable } from "./table.ts";
 import { writeTrace } from "./trace-file.ts";
 
@@ -24,6 +23,7 @@ interface PointFlags {
   model?: string;
   beams?: number;
   rule?: pointing.RuleName;
+  most?: number;
   out?: string;
   trace?: string;
   json?: true;
@@ -44,7 +44,7 @@ interface TrainFlags {
   json?: true;
 }
 
-interface EvaluateFlags extends Omit<PointFlags, "out" | "trace"> {
+interface EvaluateFlags extends Omit<PointFlags, "out" | "trace" | "most"> {
   points: number;
   count: number;
   seed: number;
@@ -81,6 +81,13 @@ export function define(command: Command): void {
     search(command.command(task))
       .description(descriptions[task])
       .argument("<points>", "a CSV file with a line x,y for each point, or a TSPLIB file (.tsp)")
+      .addOption(
+        numberFlag(
+          "--most",
+          z.int().min(1).max(5000),
+          "most points that are taken; memory and time grow with their square; default: 2000",
+        ),
+      )
       .option("--out <file.svg>", "draw the answer into this file")
       .option("--trace <file>", "write every step to a file as JSON lines, which the studio replays")
       .addHelpText(
@@ -98,7 +105,9 @@ export function define(command: Command): void {
       new Option("--sizes <low-high>", "how many points the examples have, as 5 or 5-10")
         .default([5, 5], "5")
         .argParser((text): [number, number] => {
-          const [low, high = low] = text.split("-").map((part) => parseValue(size, "--sizes", part) as number);
+          const parts = text.split("-");
+          ensure(parts.length <= 2, "bad_option", `--sizes ${text}: expected one number, or two as 5-10`);
+          const [low, high = low] = parts.map((part) => parseValue(size, "--sizes", part) as number);
           return [low, high];
         }),
     )
@@ -163,7 +172,8 @@ const searchOf = ({ beams, rule }: Pick<PointFlags, "beams" | "rule">, signal: A
 });
 
 async function pointFile(task: pointing.TaskName, path: string, flags: PointFlags): Promise<void> {
-  const { points, between } = await readPoints(path);
+  ensure(flags.out?.endsWith(".svg") ?? true, "bad_option", `--out ${flags.out}: the picture is an .svg`);
+  const { points, between, optimum } = await readPointFile(path);
   const { least } = pointing.tasks[task];
   ensure(
     points.length >= least,
@@ -171,27 +181,27 @@ async function pointFile(task: pointing.TaskName, path: string, flags: PointFlag
     `${path} has ${plural(points.length, "point")}, and ${task} needs ${least}`,
   );
   const model = await openNetwork(task, flags.model);
-  const result = await interruptible(async (signal) => pointing.point(model, points, searchOf(flags, signal)));
+  const { most } = flags;
+  const result = await interruptible((signal) =>
+    pointing.point(model, points, { ...searchOf(flags, signal), ...(most !== undefined && { most }) }),
+  );
   if (result.normalised)
     say("the points lie outside the unit square: they were moved and scaled into it, in their own proportions");
-  const { exact, valid, quality } = pointing.tasks[task].score(
-    points,
-    result.places,
-    task === "tour" ? result.places : undefined,
-  );
-  const length = task === "tour" ? pointing.tourLength(result.places, between) : undefined;
+  const dropped = result.dropped.map((index) => index + 1);
+  if (dropped.length > 0) say(`equal to earlier points, and left out: ${dropped.join(", ")}`);
+  const [low, high] = model.trained.sizes;
+  if (points.length > high) say(`the network was trained on ${low} to ${high} points: of more, expect worse answers`);
+  const outcome =
+    task === "tour" ? tourOutcome(points, result.places, between, optimum) : shapeOutcome(task, points, result.places);
   const summary = {
     task,
     points: points.length,
     answer: result.places.map((place) => place + 1),
     logprob: result.logprob,
-    valid,
-    ...(task === "tour"
-      ? { length, "two-opt from nearest neighbour": heuristic(points.length, between) }
-      : { exact, quality }),
+    ...(task === "hull" && { dropped }),
+    ...outcome.summary,
   };
   if (flags.out !== undefined) {
-    ensure(flags.out.endsWith(".svg"), "bad_option", `--out ${flags.out}: the picture is an .svg`);
     const title = `${task} of ${plural(points.length, "point")} (${basename(path)})`;
     await writeFileAtomically(
       flags.out,
@@ -209,45 +219,65 @@ async function pointFile(task: pointing.TaskName, path: string, flags: PointFlag
     return;
   }
   print(summary.answer.join(" "));
-  const words =
-    task === "tour"
-      ? [`length ${length?.toFixed(4)}`, `two-opt ${heuristic(points.length, between).toFixed(4)}`]
-      : [
-          exact ? "exact" : "not exact",
-          `${(100 * quality).toFixed(1)} % ${task === "hull" ? "of the area" : "of the triangles"}`,
-        ];
-  say([valid ? "valid" : "not valid", ...words, `log-probability ${result.logprob.toFixed(2)}`].join(" · "));
+  say([...outcome.words, `log-probability ${result.logprob.toFixed(2)}`].join(" · "));
 }
 
-function heuristic(cities: number, between: (a: number, b: number) => number): number {
-  return pointing.tourLength(pointing.twoOpt(pointing.nearestNeighbour(cities, between), between), between);
+/** What there is to say of an answer, as fields and in words. */
+interface Outcome {
+  readonly summary: Readonly<Record<string, unknown>>;
+  readonly words: readonly string[];
 }
 
-async function readPoints(path: string): Promise<{ points: Point[]; between: (a: number, b: number) => number }> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
-  }
-  if (path.endsWith(".tsp")) {
-    const { points, between } = pointing.readTsplib(text, basename(path));
-    ensure(points, "bad_option", `${path} has distances but no coordinates to point at`);
-    return { points, between };
-  }
-  const lines = text.split(/\r?\n/).map((line) => line.trim());
-  const points: Point[] = [];
-  for (const [i, line] of lines.entries()) {
-    if (line === "" || (i === 0 && /^[a-z]/i.test(line))) continue; // a header
-    const [x, y, ...more] = line.split(/[,;\s]+/).map(Number);
-    ensure(
-      Number.isFinite(x) && Number.isFinite(y) && more.length === 0,
-      "bad_file",
-      `${path}, line ${i + 1}: expected two numbers, x,y`,
-    );
-    points.push([x, y]);
-  }
-  return { points, between: (a, b) => pointing.distance(points[a], points[b]) };
+function shapeOutcome(task: "hull" | "delaunay", points: readonly Point[], answer: readonly number[]): Outcome {
+  const { exact, valid, quality } = pointing.tasks[task].score(points, answer);
+  const overlapping = task === "delaunay" ? pointing.overlappingTriangles(points, pointing.trianglesOf(answer)) : 0;
+  return {
+    summary: { valid, exact, quality, ...(task === "delaunay" && { overlapping }) },
+    words: [
+      valid ? "valid" : "not valid",
+      ...(overlapping > 0 ? [`${overlapping} of ${Math.ceil(answer.length / 3)} triangles overlap others`] : []),
+      exact ? "exact" : "not exact",
+      `${(100 * quality).toFixed(1)} % ${task === "hull" ? "of the area" : "of the triangles"}`,
+    ],
+  };
+}
+
+/** Lengths are by the file's own distances; the shortest is worked out where that is soon done. */
+function tourOutcome(
+  points: readonly Point[],
+  answer: readonly number[],
+  between: pointing.Distances,
+  published: number | undefined,
+): Outcome {
+  const cities = points.length;
+  const valid = pointing.isTour(answer, cities);
+  const left = cities - new Set(answer).size;
+  const again = answer.length - new Set(answer).size;
+  const length = pointing.tourLength(answer, between);
+  const twoOpt = pointing.tourLength(pointing.twoOpt(pointing.nearestNeighbour(cities, between), between), between);
+  const shortest =
+    cities <= pointing.mostExact ? pointing.tourLength(pointing.heldKarp(cities, between), between) : published;
+  // A file may bear a published name and have other cities: then no such length is the shortest.
+  const known =
+    shortest !== undefined && shortest > 0 && shortest <= Math.min(valid ? length : twoOpt, twoOpt) * (1 + 1e-9);
+  const over = valid && known ? length / shortest - 1 : undefined;
+  return {
+    summary: {
+      valid,
+      ...(!valid && { "cities left out": left, "cities again": again }),
+      length,
+      "two-opt from nearest neighbour": twoOpt,
+      ...(known && { shortest }),
+      ...(over !== undefined && { "over the shortest": over }),
+    },
+    words: [
+      valid ? "valid" : `not valid: ${left} left out, ${again} visited again`,
+      `length ${length.toFixed(4)}`,
+      `two-opt ${twoOpt.toFixed(4)}`,
+      ...(known ? [`shortest ${shortest.toFixed(4)}`] : []),
+      ...(over !== undefined ? [`${(100 * over).toFixed(1)} % over it`] : []),
+    ],
+  };
 }
 
 async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise<void> {
@@ -283,9 +313,9 @@ async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise
 async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<void> {
   const { points: size, count, seed } = flags;
   ensure(
-    task !== "tour" || size <= 16,
+    task !== "tour" || size <= pointing.mostExact,
     "bad_option",
-    `--points ${size}: exact tours, which scores need, are known for up to 16 points`,
+    `--points ${size}: exact tours, which scores need, are known for up to ${pointing.mostExact} points`,
   );
   const model = await openNetwork(task, flags.model);
   const rows = await interruptible(async (signal) => {
@@ -295,7 +325,7 @@ async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<
       // The training draws from other numbers: its seeds count batches from 0.
       const points = pointing.drawPoints(size, seed, 2 ** 31 + i);
       const truth = pointing.tasks[task].solve(points);
-      const answer = pointing.point(model, points, searchOf(flags, signal)).places;
+      const { places: answer } = await pointing.point(model, points, searchOf(flags, signal));
       scores.push(pointing.tasks[task].score(points, answer, truth));
       if (task !== "tour") continue;
       const between = (a: number, b: number): number => pointing.distance(points[a], points[b]);

@@ -121,6 +121,13 @@ export type Triangle = readonly [number, number, number];
  * points, equal points, and points on one line.
  */
 export function delaunay(points: readonly Point[]): Triangle[] {
+  requireTriangulable(points);
+  const signs = roundedSigns(points);
+  return sortTriangles(points, preferLowDiagonals(signs, withoutFlat(signs, triangulate(points))));
+}
+
+/** Errors: `bad_option` for fewer than three points, equal points, and points on one line. */
+export function requireTriangulable(points: readonly Point[]): void {
   requirePoints(points, 3);
   for (let i = 0; i < points.length; i++)
     for (let j = 0; j < i; j++)
@@ -129,9 +136,7 @@ export function delaunay(points: readonly Point[]): Triangle[] {
         "bad_option",
         () => `points ${j + 1} and ${i + 1} are equal: they have no triangulation`,
       );
-  ensure(convexHull(points).length >= 3, "internal", "a hull of fewer than three points");
-  const signs = roundedSigns(points);
-  return sortTriangles(points, preferLowDiagonals(signs, withoutFlat(signs, triangulate(points))));
+  convexHull(points); // refuses points on one line
 }
 
 /** Without what the rounding of coordinates leaves between the hull and points on its edges. */

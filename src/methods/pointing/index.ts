@@ -1,31 +1,19 @@
 /** Pointer networks: trained on solved examples of a task, kept in one file, pointing at any number of points. */
-import { z } from "zod";
-import { parseOptions } from "../../engine/shapers/options.ts";
 import { ensure } from "../../errors.ts";
-import { within } from "../../files.ts";
-import { checkJson, parseJsonObject } from "../../json.ts";
 import { requireCounts, requirePositive, requireWhole } from "../../numbers.ts";
-import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
-import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
-import { normalise, type Point, requirePoints } from "./geometry.ts";
-import {
-  createNetwork,
-  initialWeights,
-  type Network,
-  type NetworkShape,
-  type Start,
-  type Weight,
-  weightShapes,
-} from "./network.ts";
-import { type RuleName, rules } from "./rules.ts";
-import { type Answer, mostBeams, pointAt } from "./search.ts";
+import { mostPoints } from "./answering.ts";
+import type { PointingModel } from "./model.ts";
+import { createNetwork, initialWeights, type NetworkShape, type Start } from "./network.ts";
 import { type TaskName, tasks } from "./tasks.ts";
+import { mostExact } from "./tours.ts";
 import { drawBatch, pointingObjective } from "./training.ts";
 
+export { type Pointed, type PointOptions, point } from "./answering.ts";
 export { pointingEvents } from "./events.ts";
 export * from "./geometry.ts";
+export { openPointing, type PointingModel, pointingFormat, savePointing, shippedNetwork } from "./model.ts";
 export {
   type Answered,
   type Encoded,
@@ -36,69 +24,15 @@ export {
   starts,
   type Weight,
 } from "./network.ts";
+export { overlappingTriangles } from "./overlaps.ts";
 export { drawPointing } from "./picture.ts";
-export { type RuleName, type RuleState, rules } from "./rules.ts";
+export { type OwnRule, type RuleName, type RuleState, rules } from "./rules.ts";
 export type { Answer } from "./search.ts";
-export { drawPoints, type PointingTask, readLine, type Score, type TaskName, tasks } from "./tasks.ts";
+export { drawPoints, type PointingTask, readLine, type Score, type TaskName, tasks, trianglesOf } from "./tasks.ts";
 export * from "./tours.ts";
 export { type Instance, readTsplib } from "./tsplib.ts";
 
-/** A pointer network with the task it was trained for. */
-export interface PointingModel {
-  readonly task: TaskName;
-  readonly network: Network;
-  /** Sizes it was trained on, and steps. */
-  readonly trained: {
-    readonly sizes: readonly [low: number, high: number];
-    readonly steps: number;
-    readonly seed: number;
-  };
-  readonly weights: ReadonlyMap<string, Weight>;
-}
-
-/** How an answer is searched. */
-export interface PointOptions {
-  /** Hypotheses kept; default: the task's own. */
-  beams?: number;
-  /** What answers are held to; default: the task's own. `none` lets the network answer as it likes. */
-  rule?: RuleName;
-  /** Ends the work with the error `aborted`. Default: nothing ends it. */
-  signal?: AbortSignal;
-}
-
-/** The network's answer for a set of points. */
-export interface Pointed extends Answer {
-  /** True when the points lay outside the unit square and were moved and scaled into it. */
-  readonly normalised: boolean;
-  /** Further answers of the beam, best first. */
-  readonly others: readonly Answer[];
-}
-
-const pointOptions = z.strictObject({
-  beams: z.int().min(1).max(mostBeams).optional(),
-  rule: z.enum(Object.keys(rules) as RuleName[]).optional(),
-  signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
-});
-
-const mostPoints = 2000;
 const mostRows = 65_536;
-
-/**
- * The network's answer: indices of the points. Errors: `bad_option` for too few points (3; a tour: 1), more than 2000, and coordinates
- * that are no numbers; `constraint_dead_end`; `aborted`.
- */
-export function point(
-  { task: name, network }: PointingModel,
-  points: readonly Point[],
-  options: PointOptions = {},
-): Pointed {
-  const task = tasks[name];
-  const { beams = task.beams, rule = task.rule, signal } = parseOptions(pointOptions, options, "point");
-  requirePoints(points, task.least, mostPoints);
-  const { points: inside, changed } = normalise(points);
-  const [best, ...others] = pointAt(network, inside, { beams, rule, signal });
-  return { ...best, others, normalised: changed };
-}
 
 /** What is trained on which sizes, and for how long. */
 export interface PointingTraining {
@@ -165,7 +99,11 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
   requireWhole({ rows }, 1, mostRows);
   requireWhole({ seed }, 0);
   requirePositive({ rate });
-  ensure(name !== "tour" || sizes[1] <= 16, "bad_option", `exact tours are known for up to 16 points, not ${sizes[1]}`);
+  ensure(
+    name !== "tour" || sizes[1] <= mostExact,
+    "bad_option",
+    `exact tours are known for up to ${mostExact} points, not ${sizes[1]}`,
+  );
   ensure(
     kind === "pointer" || name !== "delaunay",
     "bad_option",
@@ -196,60 +134,3 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
     await objective.release();
   }
 }
-
-export const pointingFormat = "ventris pointing 1";
-
-/** Writes one safetensors file, halves; its metadata say what it is. Errors: `disk_full`, `unavailable`. */
-export async function savePointing(path: string, { task, network, weights, trained }: PointingModel): Promise<void> {
-  const tensors = Array.from(weights.values(), ({ name, shape, values }) => ({
-    name,
-    type: "F16" as const,
-    shape,
-    data: values,
-  }));
-  await writeSafetensors(path, tensors, {
-    format: pointingFormat,
-    card: JSON.stringify({ task, shape: network.shape, trained }),
-  });
-}
-
-/** The file of the network that ships for a task. */
-export const shippedNetwork = (task: TaskName): string => within(modelsFolder(), "pointing", `${task}.safetensors`);
-
-/** Errors: `unavailable`; `bad_file` for a file that is no pointing network, is damaged, or has weights of another shape or not finite. */
-export async function openPointing(path: string): Promise<PointingModel> {
-  const source = await openSafetensors(path);
-  try {
-    ensure(source.metadata?.format === pointingFormat, "bad_file", `${path} is no pointing network of ours`);
-    const card = parseJsonObject(source.metadata.card ?? "", `${path}: its card`);
-    const { task, shape, trained } = checkJson(cardSchema, card, `${path}: its card`);
-    const weights = new Map<string, Weight>();
-    for (const [name, dimensions] of weightShapes(shape)) {
-      const stored = source.tensors.get(name);
-      ensure(stored, "bad_file", `${path} has no tensor ${name}`);
-      ensure(
-        String(stored.shape) === String(dimensions),
-        "bad_file",
-        `${path}: ${name} is [${stored.shape}], expected [${dimensions}]`,
-      );
-      const values = await source.readFloat32(name);
-      weights.set(name, { name, shape: dimensions, values });
-    }
-    const extra = [...source.tensors.keys()].find((name) => !weights.has(name));
-    ensure(extra === undefined, "bad_file", `${path}: the tensor ${extra} has no place in a ${shape.kind} network`);
-    return { task, network: createNetwork(shape, weights), weights, trained };
-  } finally {
-    await source.close();
-  }
-}
-
-const width = z.int().min(1).max(4096);
-const cardSchema = z.object({
-  task: z.enum(Object.keys(tasks) as TaskName[]),
-  shape: z.strictObject({ kind: z.enum(["pointer", "attention", "plain"]), hidden: width, largest: width.optional() }),
-  trained: z.object({
-    sizes: z.tuple([width, width]).readonly(),
-    steps: z.int().min(0),
-    seed: z.int(),
-  }),
-});

@@ -7,7 +7,7 @@ import { openPointing, type Pointed, type PointingModel, type PointOptions, poin
 /** What a model with the capability `pointing` brings. */
 export interface Pointer extends PointingModel {
   /** See `point`. */
-  point(points: readonly Point[], options?: PointOptions): Pointed;
+  point(points: readonly Point[], options?: PointOptions): Promise<Pointed>;
 }
 
 export const pointingKind = createFileKind({
@@ -15,7 +15,7 @@ export const pointingKind = createFileKind({
   fileFormat: pointingFormat,
   async load(path) {
     const model = await openPointing(path);
-    const ask = (points: readonly Point[], how?: PointOptions): Pointed => point(model, points, how);
+    const ask = (points: readonly Point[], how?: PointOptions): Promise<Pointed> => point(model, points, how);
     const pointing: Pointer = { ...model, point: tellingReads("point", ["points", "options"], ask) };
     const parameterCount = [...model.weights.values()].reduce((sum, { values }) => sum + values.length, 0);
     return { abilities: { pointing }, parameterCount };

@@ -326,7 +326,7 @@ test.each(["pointer", "attention", "plain"] as const)(
   },
 );
 
-test("beams: one is greedy, more never give a less likely answer than greedy; every tour under its rule is valid", () => {
+test("beams: one is greedy, more never give a less likely answer than greedy; every tour under its rule is valid", async () => {
   const shape: NetworkShape = { kind: "pointer", hidden: 8 };
   const weights = initialWeights(shape, 4);
   for (const { values } of weights.values()) for (let i = 0; i < values.length; i++) values[i] *= 20;
@@ -334,8 +334,8 @@ test("beams: one is greedy, more never give a less likely answer than greedy; ev
   let unconstrained = 0;
   for (let i = 0; i < 20; i++) {
     const points = drawPoints(6, 8, i);
-    const [greedy] = pointAt(network, points, { rule: "tour" });
-    const [best, ...others] = pointAt(network, points, { rule: "tour", beams: 8 });
+    const [greedy] = await pointAt(network, points, { rule: "tour" });
+    const [best, ...others] = await pointAt(network, points, { rule: "tour", beams: 8 });
     expect(isTour(greedy.places, 6)).toBe(true);
     for (const answer of [best, ...others]) expect(isTour(answer.places, 6)).toBe(true);
     expect(best.logprob).toBeGreaterThanOrEqual(greedy.logprob - 1e-9);
@@ -350,7 +350,7 @@ test("beams: one is greedy, more never give a less likely answer than greedy; ev
       state = result.state;
     }
     expect(greedy.places).toEqual(places);
-    if (!isTour(pointAt(network, points)[0].places, 6)) unconstrained++;
+    if (!isTour((await pointAt(network, points, { steps: 6 }))[0].places, 6)) unconstrained++;
   }
   expect(unconstrained).toBeGreaterThan(0);
 });
@@ -373,14 +373,15 @@ test("training learns hulls of five points, resumes exactly, runs on any size, a
   await savePointing(file, whole);
   const opened = await openPointing(file);
   expect(opened).toMatchObject({ task: "hull", trained: { sizes: [5, 6], steps: 120 } });
-  for (const n of [5, 6, 20]) expect(new Set(point(opened, drawPoints(n, 2, 0)).places).size).toBeGreaterThanOrEqual(3);
-  const outside = point(
+  for (const n of [5, 6, 20])
+    expect(new Set((await point(opened, drawPoints(n, 2, 0))).places).size).toBeGreaterThanOrEqual(3);
+  const outside = await point(
     opened,
     drawPoints(5, 2, 0).map(([x, y]): Point => [100 * x - 7, 100 * y + 900]),
   );
   expect(outside.normalised).toBe(true);
-  expect(() => point(opened, square.slice(0, 2))).toThrow(/2 points are given/);
-  expect(() => point(opened, square, { beams: 0 })).toThrow(/beams must be at least 1/);
+  await expect(point(opened, square.slice(0, 2))).rejects.toThrow(/2 points are given/);
+  await expect(point(opened, square, { beams: 0 })).rejects.toThrow(/beams must be at least 1/);
 
   const damaged = readFileSync(file);
   writeFileSync(join(folder, "cut.safetensors"), damaged.subarray(0, damaged.length - 40));
@@ -536,7 +537,7 @@ test("points without number are moved into the unit square, and drawn", () => {
 });
 
 test("lines of the authors' files", () => {
-  expect(readLine("0 0 1 0 0.5 1 output 1 2 3 1 ")).toEqual({
+  expect(readLine("0 0 1 0 0.5 1 output 1 2 3 1 ", "hull")).toEqual({
     points: [
       [0, 0],
       [1, 0],
@@ -545,7 +546,11 @@ test("lines of the authors' files", () => {
     answer: [0, 1, 2],
   });
   for (const line of ["", "0 0 1 output 1", "0 0 output 2", "0 x output 1", "0 0"])
-    expect(readLine(line)).toBeUndefined();
+    expect(readLine(line, "hull")).toBeUndefined();
+  // The last triangle may well end with the point that the first begins with.
+  const triangles = "0 0 1 0 1 1 0 1 output 1 2 3 3 4 1";
+  expect(readLine(triangles, "delaunay")?.answer).toEqual([0, 1, 2, 2, 3, 0]);
+  expect(readLine(triangles, "tour")?.answer).toEqual([0, 1, 2, 2, 3]);
 });
 
 test("TSPLIB: every way of writing weights, and the manual's distances", () => {

@@ -7,9 +7,9 @@ import {
   openPointing,
   type PointingModel,
   type PointingTraining,
+  type PointOptions,
   point,
   pointingEvents,
-  type RuleName,
   shippedNetwork,
   tasks,
   trainPointing,
@@ -18,16 +18,32 @@ import {
 /** Test examples are drawn from numbers that no training batch reaches. */
 const firstTest = 2 ** 31;
 
-/** A score as JSON: exact and valid as 0 or 1; the quality of an answer that is not valid is 0. */
+/** A score as JSON: exact and valid as 0 or 1; the quality of a hull or a tour that is not valid is 0. */
 type Row = [exact: number, valid: number, quality: number];
 
-function scores(model: PointingModel, size: number, count: number, seed: number, rule?: RuleName): Row[] {
+async function scores(
+  model: PointingModel,
+  size: number,
+  count: number,
+  seed: number,
+  how?: PointOptions,
+): Promise<Row[]> {
   const task = tasks[model.task];
-  return Array.from({ length: count }, (_, i): Row => {
+  const rows: Row[] = [];
+  for (let i = 0; i < count; i++) {
     const points = drawPoints(size, seed + 1, firstTest + i);
-    const { exact, valid, quality } = task.score(points, point(model, points, { rule }).places, task.solve(points));
-    return [Number(exact), Number(valid), valid ? quality : 0];
-  });
+    const { places } = await point(model, points, how);
+    const { exact, valid, quality } = task.score(points, places, task.solve(points));
+    rows.push([Number(exact), Number(valid), valid || task.name === "delaunay" ? quality : 0]);
+  }
+  return rows;
+}
+
+/** One after the other. */
+async function inOrder<Item, Made>(items: readonly Item[], make: (item: Item) => Promise<Made>): Promise<Made[]> {
+  const made: Made[] = [];
+  for (const item of items) made.push(await make(item));
+  return made;
 }
 
 const column = (rows: readonly Row[], at: 0 | 1 | 2, scale = 1): number[] => rows.map((row) => scale * row[at]);
@@ -72,11 +88,11 @@ export const reproduction = defineReproduction({
     );
     const mixed = await step("hulls of 5 to 10", async (work) => {
       const model = await train(work, { task: "hull", sizes: [5, 10] });
-      return larger.map((size) => scores(model, size, Math.min(count, 200), seed));
+      return inOrder(larger, (size) => scores(model, size, Math.min(count, 200), seed));
     });
     const [tours, free] = await step("tours of 5", async (work) => {
       const model = await train(work, { task: "tour", sizes: [5, 5] });
-      return [scores(model, 5, count, seed), scores(model, 5, count, seed, "none")];
+      return [await scores(model, 5, count, seed), await scores(model, 5, count, seed, { rule: "none" })];
     });
     const table = await step("the paper's tables, by the networks that ship", async (work) => {
       const measured = [];
@@ -84,7 +100,7 @@ export const reproduction = defineReproduction({
         work.progress(i / rows.length);
         if (!existsSync(shippedNetwork(task))) continue;
         const model = await openPointing(shippedNetwork(task));
-        measured.push({ claim, task, trained: model.trained, scored: scores(model, size, count, seed) });
+        measured.push({ claim, task, trained: model.trained, scored: await scores(model, size, count, seed) });
       }
       return measured;
     });
@@ -149,7 +165,7 @@ export const reproduction = defineReproduction({
     ).filter(([task]) => existsSync(shippedNetwork(task)));
     const answers = shown.map(async ([task, count]) => {
       const points = drawPoints(count, 5, firstTest);
-      return pointingEvents(points, point(await openPointing(shippedNetwork(task)), points, { signal }));
+      return pointingEvents(points, await point(await openPointing(shippedNetwork(task)), points, { signal }));
     });
     return (await Promise.all(answers)).flat();
   },

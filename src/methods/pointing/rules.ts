@@ -13,6 +13,9 @@ export interface RuleState {
 /** Name of a rule that answers are held to. */
 export type RuleName = keyof typeof rules;
 
+/** A rule of one's own: the state at the start of an answer about so many places. */
+export type OwnRule = (places: number) => RuleState;
+
 const isPlace = (place: number, places: number): boolean => Number.isInteger(place) && place >= 0 && place < places;
 
 /** Everything is valid, up to a length that no answer of the tasks reaches. */
@@ -24,13 +27,40 @@ const anything = (places: number): RuleState => {
   return state(0);
 };
 
+/** Made when it is first asked for: a search asks of every place whether it may come next, and goes on with few of the states. */
+function lazily<T>(make: () => T): () => T {
+  let todo: (() => T) | undefined = make;
+  let made: T | undefined;
+  return () => {
+    if (todo) made = todo();
+    todo = undefined; // it holds the state before
+    return made as T;
+  };
+}
+
 const distinct = (places: number, complete: (count: number) => boolean): RuleState => {
-  const state = (used: ReadonlySet<number>): RuleState => ({
-    push: (place) => (isPlace(place, places) && !used.has(place) ? state(new Set(used).add(place)) : undefined),
-    complete: complete(used.size),
+  const state = (count: number, used: () => Uint8Array): RuleState => ({
+    push(place) {
+      if (!isPlace(place, places) || used()[place] === 1) return undefined;
+      return state(
+        count + 1,
+        lazily(() =>
+          used()
+            .slice()
+            .fill(1, place, place + 1),
+        ),
+      );
+    },
+    complete: complete(count),
   });
-  return state(new Set());
+  return state(
+    0,
+    lazily(() => new Uint8Array(places)),
+  );
 };
+
+/** How many triangles there are that begin with these indices, one to three of them with commas between. */
+type Counts = ReadonlyMap<string, number>;
 
 /**
  * Triangles of three different places, none twice, at most as many as a triangulation can have; within a triangle indices ascend, as
@@ -38,23 +68,34 @@ const distinct = (places: number, complete: (count: number) => boolean): RuleSta
  */
 const triples = (places: number): RuleState => {
   const most = Math.max(1, 2 * places - 5);
-  const state = (done: ReadonlySet<string>, open: readonly number[]): RuleState => ({
+  const state = (done: number, open: readonly number[], counts: () => Counts): RuleState => ({
     push(place) {
-      if (done.size >= most || !isPlace(place, places) || (open.length > 0 && place <= open[open.length - 1]))
+      if (done >= most || !isPlace(place, places) || (open.length > 0 && place <= open[open.length - 1]))
         return undefined;
       const begun = [...open, place];
-      if (begun.length === 3) return done.has(begun.join()) ? undefined : state(new Set(done).add(begun.join()), []);
+      const taken = counts().get(begun.join()) ?? 0;
+      if (begun.length === 3) {
+        const more = lazily(() => withOne(counts(), begun));
+        return taken > 0 ? undefined : state(done + 1, [], more);
+      }
       // A beginning is allowed while a triangle with it is left.
       const above = places - 1 - place;
       const possible = begun.length === 2 ? above : (above * (above - 1)) / 2;
-      let taken = 0;
-      for (const key of done) if (key.startsWith(`${begun.join()},`)) taken++;
-      return taken < possible ? state(done, begun) : undefined;
+      return taken < possible ? state(done, begun, counts) : undefined;
     },
-    complete: open.length === 0 && done.size > 0,
+    complete: open.length === 0 && done > 0,
   });
-  return state(new Set(), []);
+  return state(0, [], () => new Map());
 };
+
+function withOne(counts: Counts, triangle: readonly number[]): Counts {
+  const more = new Map(counts);
+  for (let length = 1; length <= triangle.length; length++) {
+    const key = triangle.slice(0, length).join();
+    more.set(key, (more.get(key) ?? 0) + 1);
+  }
+  return more;
+}
 
 /** A rule for some number of places. Errors: `bad_option` for one that there cannot be. */
 const rule =

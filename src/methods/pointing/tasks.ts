@@ -11,10 +11,13 @@ import {
   isSimplePolygon,
   type Point,
   polygonArea,
+  requirePoints,
+  requireTriangulable,
   sameCycle,
   type Triangle,
   triangleCoverage,
 } from "./geometry.ts";
+import { overlappingTriangles } from "./overlaps.ts";
 import type { RuleName } from "./rules.ts";
 import { canonicalTour, type Distances, heldKarp, isTour, tourLength } from "./tours.ts";
 
@@ -25,9 +28,9 @@ export type TaskName = "hull" | "delaunay" | "tour";
 export interface Score {
   /** The whole answer is right: the hull up to rotation and direction, the triangles as a set, a tour as short as the shortest. */
   readonly exact: boolean;
-  /** The answer is of the right kind at all: a simple polygon, triangles, a tour. */
+  /** The answer is of the right kind at all: a simple polygon, triangles that do not overlap, a tour. */
   readonly valid: boolean;
-  /** Hull: share of the true area covered. Delaunay: share of the true triangles found. Tour: length over the shortest, or over `reference`. */
+  /** Hull: share of the true area covered. Delaunay: share of the true triangles found, valid or not. Tour: length over the shortest, or over `reference`. */
   readonly quality: number;
 }
 
@@ -35,18 +38,25 @@ export interface Score {
 export interface PointingTask {
   readonly name: TaskName;
   readonly least: number;
-  /** Steps of the longest answer to n points, stop included. Errors: `bad_option` for a number of points that there cannot be. */
+  /** Whether networks are taught where an answer ends. Those of the others end after `steps`. */
+  readonly stops: boolean;
+  /** Whether equal points are asked for once, by the first of them. */
+  readonly once: boolean;
+  /** Steps of the longest answer to n points, a stop that is taught included. Errors: `bad_option` for a number of points that there cannot be. */
   steps(points: number): number;
   /** The rule that answers are held to when the user says nothing, and the beams that go with it. */
   readonly rule: RuleName;
   readonly beams: number;
+  /** Errors: `bad_option` for points that have no answer: such as lie on one line, and equal ones where each must have its own place. */
+  check(points: readonly Point[]): void;
   /** The exact answer as the network is taught it, stop left out. Errors: `bad_option` where there is none. */
   solve(points: readonly Point[]): number[];
   /** `truth`: what `solve` gives, where it was worked out already. Errors: `bad_option` for places that are no points, and where there is no truth. */
   score(points: readonly Point[], answer: readonly number[], truth?: readonly number[]): Score;
 }
 
-const triplesOf = (flat: readonly number[]): number[][] =>
+/** The triangles of an answer about them, the last one short where the answer ends within. */
+export const trianglesOf = (flat: readonly number[]): number[][] =>
   Array.from({ length: Math.ceil(flat.length / 3) }, (_, i) => flat.slice(3 * i, 3 * i + 3));
 
 function euclidean(points: readonly Point[]): Distances {
@@ -71,6 +81,10 @@ function requirePlaces(name: string, places: readonly number[], points: readonly
 /** The task, which looks at what it is given before it works with it. */
 const checkedTask = (task: PointingTask): PointingTask => ({
   ...task,
+  check(points) {
+    requirePoints(points, task.least);
+    task.check(points);
+  },
   solve(points) {
     requireCoordinates(points);
     return task.solve(points);
@@ -88,13 +102,16 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   hull: checkedTask({
     name: "hull",
     least: 3,
+    stops: true,
+    once: true,
     steps: (points) => counted(points) + 1,
     rule: "hull",
     beams: 1,
+    check: convexHull,
     solve: convexHull,
     score(points, given, truth = convexHull(points)) {
       // Files of the authors repeat the first point at the end.
-      const answer = given.length > 1 && given[0] === given[given.length - 1] ? given.slice(0, -1) : given;
+      const answer = withoutReturn(given);
       const valid = isSimplePolygon(points, answer);
       const quality = valid ? Math.min(1, polygonArea(points, answer) / polygonArea(points, truth)) : 0;
       return { exact: sameCycle(answer, truth), valid, quality };
@@ -103,14 +120,20 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   delaunay: checkedTask({
     name: "delaunay",
     least: 3,
+    stops: true,
+    once: false,
     steps: (points) => 3 * Math.max(1, 2 * counted(points) - 5) + 1,
     rule: "triples",
     beams: 3,
+    check: requireTriangulable,
     solve: (points) => delaunay(points).flat(),
     score(points, answer, truth) {
-      const right = truth ? (triplesOf(truth) as unknown as Triangle[]) : delaunay(points);
-      const triangles = triplesOf(answer);
-      const valid = answer.length > 0 && triangles.every((triangle) => new Set(triangle).size === 3);
+      const right = truth ? (trianglesOf(truth) as unknown as Triangle[]) : delaunay(points);
+      const triangles = trianglesOf(answer);
+      const valid =
+        answer.length > 0 &&
+        triangles.every((triangle) => new Set(triangle).size === 3) &&
+        overlappingTriangles(points, triangles) === 0;
       return {
         exact: valid && isDelaunay(points, triangles, right),
         valid,
@@ -121,9 +144,12 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   tour: checkedTask({
     name: "tour",
     least: 1,
+    stops: false,
+    once: false,
     steps: (points) => counted(points),
     rule: "tour",
     beams: 10,
+    check() {},
     solve: (points) => heldKarp(points.length, euclidean(points)),
     score(points, answer, truth = heldKarp(points.length, euclidean(points))) {
       const valid = isTour(answer, points.length);
@@ -146,10 +172,10 @@ export function drawPoints(count: number, seed: number, index: number): Point[] 
 }
 
 /**
- * Lines of the authors' files, "x1 y1 x2 y2 … output c1 c2 …", with indices from 1; a closing first index is taken off hulls and tours.
- * Undefined for a blank line. Errors: `undefined` too for a line of another form, which the caller names.
+ * Lines of the authors' files about a task, "x1 y1 x2 y2 … output c1 c2 …", with indices from 1; a closing first index is taken off hulls and
+ * tours. Undefined for a blank line, and for a line of another form, which the caller names.
  */
-export function readLine(line: string): { points: Point[]; answer: number[] } | undefined {
+export function readLine(line: string, task: TaskName): { points: Point[]; answer: number[] } | undefined {
   const [left, right, ...more] = line.trim().split(/\s*output\s*/);
   if (left === "" || right === undefined || more.length > 0) return undefined;
   const [coordinates, indices] = [left, right].map((part) => part.split(/\s+/).filter(Boolean).map(Number));
@@ -160,9 +186,13 @@ export function readLine(line: string): { points: Point[]; answer: number[] } | 
     indices.every((index) => Number.isInteger(index) && index >= 1 && index <= count);
   if (!sound) return undefined;
   const answer = indices.map((index) => index - 1);
-  if (answer.length > 1 && answer[0] === answer[answer.length - 1]) answer.pop();
   return {
     points: Array.from({ length: count }, (_, i): Point => [coordinates[2 * i], coordinates[2 * i + 1]]),
-    answer,
+    answer: task === "delaunay" ? answer : withoutReturn(answer),
   };
+}
+
+/** A cycle that is written with its first place at the end, too, without that. */
+function withoutReturn(cycle: readonly number[]): number[] {
+  return cycle.length > 1 && cycle[0] === cycle[cycle.length - 1] ? cycle.slice(0, -1) : [...cycle];
 }

@@ -46,7 +46,8 @@ function requireTour(name: string, tour: readonly number[]): void {
 /** Where all pairs are sorted by their length: those of more do not fit Node's memory. */
 const mostSorted = 5000;
 
-const mostExact = 16;
+/** Most cities that the shortest tour is found of. */
+export const mostExact = 16;
 
 /**
  * The shortest tour (Held and Karp 1962; Bellman 1962), O(2^n n^2) time and 12 bytes times 2^n n of memory. Errors: `bad_option` beyond 16

@@ -10,6 +10,8 @@ export interface Instance {
   cities: number;
   /** Absent for explicit weights without coordinates to show. */
   points?: Point[];
+  /** Length of the shortest tour, where it is published for an instance of this name and so many cities. */
+  optimum?: number;
   /** Errors: `bad_option` for what is no index of a city. */
   between: Distances;
 }
