@@ -4,15 +4,16 @@ import { requireCounts, requirePositive, requireWhole } from "../../numbers.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
 import { mostPoints } from "./answering.ts";
+import { mostExact } from "./held-karp.ts";
 import type { PointingModel } from "./model.ts";
 import { createNetwork, initialWeights, type NetworkShape, type Start } from "./network.ts";
 import { type TaskName, tasks } from "./tasks.ts";
-import { mostExact } from "./tours.ts";
 import { drawBatch, pointingObjective } from "./training.ts";
 
 export { type Pointed, type PointOptions, point } from "./answering.ts";
 export { pointingEvents } from "./events.ts";
 export * from "./geometry.ts";
+export { heldKarp, mostExact } from "./held-karp.ts";
 export { openPointing, type PointingModel, pointingFormat, savePointing, shippedNetwork } from "./model.ts";
 export {
   type Answered,

@@ -17,9 +17,10 @@ import {
   type Triangle,
   triangleCoverage,
 } from "./geometry.ts";
+import { heldKarp } from "./held-karp.ts";
 import { overlappingTriangles } from "./overlaps.ts";
 import type { RuleName } from "./rules.ts";
-import { canonicalTour, type Distances, heldKarp, isTour, tourLength } from "./tours.ts";
+import { canonicalTour, type Distances, isTour, tourLength } from "./tours.ts";
 
 /** Name of a task. */
 export type TaskName = "hull" | "delaunay" | "tour";

@@ -1,4 +1,4 @@
-/** Shortest round tours: exact by dynamic programming, and the usual heuristics to compare with. A tour is a list of all indices. */
+/** Round tours: the usual heuristics, which exact ones (held-karp.ts) are compared with. A tour is a list of all indices. */
 import { ensure, shown } from "../../errors.ts";
 import { requireIndices, requireWhole } from "../../numbers.ts";
 import { checkedDistances } from "./checks.ts";
@@ -45,59 +45,6 @@ function requireTour(name: string, tour: readonly number[]): void {
 
 /** Where all pairs are sorted by their length: those of more do not fit Node's memory. */
 const mostSorted = 5000;
-
-/** Most cities that the shortest tour is found of. */
-export const mostExact = 16;
-
-/**
- * The shortest tour (Held and Karp 1962; Bellman 1962), O(2^n n^2) time and 12 bytes times 2^n n of memory. Errors: `bad_option` beyond 16
- * cities, and for distances that are not finite (those below 0 are taken as they are).
- */
-export function heldKarp(cities: number, between: Distances): number[] {
-  ensure(
-    Number.isInteger(cities) && cities >= 1 && cities <= mostExact,
-    "bad_option",
-    `${cities} cities: exact tours are found for 1 to ${mostExact}`,
-  );
-  if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
-  const checked = checkedDistances(between);
-  const others = cities - 1; // city 0 is where every tour begins
-  const sets = 1 << others;
-  // Millions of sums follow: distances are looked up, not asked for.
-  const apart = Float64Array.from({ length: others * others }, (_, i) =>
-    checked(Math.floor(i / others) + 1, (i % others) + 1),
-  );
-  const best = new Float64Array(sets * others).fill(Number.POSITIVE_INFINITY);
-  const before = new Int8Array(sets * others);
-  for (let j = 0; j < others; j++) best[(1 << j) * others + j] = checked(0, j + 1);
-  for (let set = 1; set < sets; set++) {
-    for (let j = 0; j < others; j++) {
-      const reached = best[set * others + j];
-      if (reached === Number.POSITIVE_INFINITY) continue;
-      for (let k = 0; k < others; k++) {
-        if (set & (1 << k)) continue;
-        const next = (set | (1 << k)) * others + k;
-        const length = reached + apart[j * others + k];
-        if (length < best[next]) {
-          best[next] = length;
-          before[next] = j;
-        }
-      }
-    }
-  }
-  let set = sets - 1;
-  let last = 0;
-  const whole = (j: number): number => best[set * others + j] + checked(j + 1, 0);
-  for (let j = 1; j < others; j++) if (whole(j) < whole(last)) last = j;
-  const tour: number[] = [];
-  while (set !== 0) {
-    tour.push(last + 1);
-    const previous = before[set * others + last];
-    set ^= 1 << last;
-    last = previous;
-  }
-  return canonicalTour([0, ...tour]);
-}
 
 /** From city 0 always to the nearest that is left. Errors: `bad_option` for a number of cities that there cannot be, and for distances that are not finite. */
 export function nearestNeighbour(cities: number, between: Distances): number[] {
