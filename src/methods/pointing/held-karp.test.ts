@@ -73,3 +73,7 @@ test("twenty cities: on a circle the tour goes round, and on a grid it takes ste
   // Where no tour is shorter than another nothing can be left out: 16 cities, as 20 take seconds.
   expect(heldKarp(16, () => 1)).toEqual(plain(16, () => 1));
 });
+
+test("distances that cannot be added up are refused", () => {
+  expect(() => heldKarp(6, () => 1e308)).toThrow(/too large to be added up/);
+});

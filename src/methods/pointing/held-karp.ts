@@ -47,6 +47,7 @@ export function heldKarp(cities: number, between: Distances): number[] {
   let last = 0;
   const whole = (j: number): number => states.length(all, j) + apart[j + 1];
   for (let j = 1; j < others; j++) if (whole(j) < whole(last)) last = j;
+  ensure(whole(last) < Number.POSITIVE_INFINITY, "bad_option", "the distances are too large to be added up");
   const tour: number[] = [];
   for (let set = all; set !== 0; ) {
     tour.push(last + 1);

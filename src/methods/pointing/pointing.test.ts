@@ -584,12 +584,57 @@ test("TSPLIB: every way of writing weights, and the manual's distances", () => {
   expect(() => readTsplib("DIMENSION: 1e9\n", "x")).toThrow(/DIMENSION/);
 });
 
+test("TSPLIB: cities are told by their numbers, and what is another problem is refused", () => {
+  const read = (head: string, lines: string) => readTsplib(`${head}\nDIMENSION: 3\n${lines}`, "x.tsp");
+  const coordinates = (lines: string) => `EDGE_WEIGHT_TYPE: EUC_2D\nNODE_COORD_SECTION\n${lines}\nEOF`;
+  const { points, between } = read("TYPE: TSP (M.~Hofmeister)", coordinates("3 30 0\n1 0 0\n2 10 0"));
+  expect(points).toEqual([
+    [0, 0],
+    [10, 0],
+    [30, 0],
+  ]);
+  expect([between(0, 1), between(0, 2)]).toEqual([10, 30]);
+  const explicit = read(
+    "TYPE: TSP",
+    "EDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: UPPER_ROW\nEDGE_WEIGHT_SECTION\n1 2 3\nDISPLAY_DATA_SECTION\n2 5 5\n3 9 9\n1 0 0",
+  );
+  expect(explicit.points?.[1]).toEqual([5, 5]);
+  for (const [head, lines, message] of [
+    ["TYPE: TSP", coordinates("1 0 0\n2 1 0\n2 2 0"), /the city 2 is there twice/],
+    ["TYPE: TSP", coordinates("0 0 0\n1 1 0\n2 2 0"), /0 is no number of a city, which are 1 to 3/],
+    ["TYPE: TSP", coordinates("1 0 0\n2 1 0\n4 2 0"), /4 is no number of a city/],
+    ["TYPE: TSP", coordinates("1.5 0 0\n2 1 0\n3 2 0"), /1\.5 is no number/],
+    ["TYPE: CVRP", coordinates("1 0 0\n2 1 0\n3 2 0"), /type CVRP are not read, only TSP/],
+    ["TYPE: ATSP", coordinates("1 0 0\n2 1 0\n3 2 0"), /type ATSP/],
+    ["TYPE: TSPX", coordinates("1 0 0\n2 1 0\n3 2 0"), /type TSPX/],
+    ["TYPE: TSP", "EDGE_WEIGHT_TYPE: constructor\n", /weights of the kind constructor are not read/],
+    ["TYPE: TSP", "EDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: toString\n", /weights in the form toString/],
+    ["TYPE: TSP", `${coordinates("1 0 0\n2 1 0\n3 2 0")}\nNODE_COORD_SECTION\n`, /NODE_COORD_SECTION is there twice/],
+  ] as const)
+    expect(() => read(head, lines), message.source).toThrow(message);
+});
+
+test("TSPLIB: the published optimum goes with the instance of that name and so many cities", () => {
+  const cities = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1} ${i} 0`).join("\n");
+  const optimum = (name: string, count: number, more = "") =>
+    readTsplib(
+      `NAME: ${name}\nDIMENSION: ${count}\nEDGE_WEIGHT_TYPE: EUC_2D\n${more}NODE_COORD_SECTION\n${cities(count)}\n`,
+      "x",
+    ).optimum;
+  expect([optimum("burma14", 14), optimum("burma14.tsp", 14), optimum("burma14", 15)]).toEqual([3323, 3323, undefined]);
+  expect([optimum("mine14", 14), optimum("burma14", 14, "FIXED_EDGES_SECTION\n1 2\n-1\n")]).toEqual([
+    undefined,
+    undefined,
+  ]);
+});
+
 test("TSPLIB's instances: no tour is shorter than the published optimum, two-opt comes near it", (context) => {
   const path = dataPath("tsplib", "optimal.json");
   if (!path) return context.skip("the shared data are not here");
   const optimal: Record<string, number> = JSON.parse(readFileSync(path, "utf8"));
   for (const [name, length] of Object.entries(optimal)) {
     const instance = readTsplib(readFileSync(dataPath("tsplib", `${name}.tsp`)!, "utf8"), name);
+    if (name !== "linhp318") expect(instance.optimum, name).toBe(length);
     if (instance.cities > 130) continue;
     const tour = twoOpt(nearestNeighbour(instance.cities, instance.between), instance.between);
     expect(tourLength(tour, instance.between), name).toBeGreaterThanOrEqual(length);

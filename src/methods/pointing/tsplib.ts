@@ -2,6 +2,7 @@
 import { ensure } from "../../errors.ts";
 import { requireWhole } from "../../numbers.ts";
 import type { Point } from "./geometry.ts";
+import { publishedOptimum } from "./optima.ts";
 import type { Distances } from "./tours.ts";
 
 /** A travelling salesman's problem as a TSPLIB file states it. */
@@ -19,7 +20,7 @@ export interface Instance {
 const mostCities = 20_000;
 const longestFile = 2 ** 26;
 
-/** Errors: `bad_file` naming the instance and what is wrong; `bad_option` for weight kinds that are not read. */
+/** Errors: `bad_file` naming the instance and what is wrong; `bad_option` for problems and kinds of weights that are not read. */
 export function readTsplib(text: string, origin: string): Instance {
   ensure(text.length <= longestFile, "bad_file", `${origin}: longer than ${longestFile} characters`);
   const fields = new Map<string, string>();
@@ -30,6 +31,7 @@ export function readTsplib(text: string, origin: string): Instance {
     if (line === "" || line === "EOF") continue;
     const [, key, value] = /^([A-Z_]+)\s*(?::\s*(.*))?$/.exec(line) ?? [];
     if (key?.endsWith("_SECTION")) {
+      ensure(!sections.has(key), "bad_file", `${origin}: ${key} is there twice`);
       section = [];
       sections.set(key, section);
     } else if (key !== undefined) {
@@ -50,22 +52,32 @@ export function readTsplib(text: string, origin: string): Instance {
     "bad_file",
     `${origin}: DIMENSION is ${fields.get("DIMENSION") ?? "missing"}, expected 1 to ${mostCities}`,
   );
-  const points = pointsOf(sections.get("NODE_COORD_SECTION") ?? sections.get("DISPLAY_DATA_SECTION"), cities, origin);
+  const type = fields.get("TYPE") ?? "TSP";
+  // Some files have the author's name behind the type.
+  ensure(/^TSP(?!\w)/.test(type), "bad_option", `${origin}: problems of the type ${type} are not read, only TSP`);
   const kind = fields.get("EDGE_WEIGHT_TYPE") ?? "";
-  const name = fields.get("NAME") || origin;
-  if (kind === "EXPLICIT") {
-    const format = fields.get("EDGE_WEIGHT_FORMAT") ?? "";
-    const between = explicitWeights(sections.get("EDGE_WEIGHT_SECTION") ?? [], format, cities, origin);
-    return { name, cities, ...(points && { points }), between: ofCities(between, cities) };
-  }
-  const measure = measures[kind];
+  const isExplicit = kind === "EXPLICIT";
+  const measure = Object.hasOwn(measures, kind) ? measures[kind] : undefined;
   ensure(
-    measure,
+    measure || isExplicit,
     "bad_option",
     `${origin}: weights of the kind ${kind || "(none)"} are not read; known: EXPLICIT, ${Object.keys(measures).join(", ")}`,
   );
-  ensure(points && sections.has("NODE_COORD_SECTION"), "bad_file", `${origin}: no NODE_COORD_SECTION`);
-  return { name, cities, points, between: ofCities((a, b) => measure(points[a], points[b]), cities) };
+  const shown = ["NODE_COORD_SECTION", ...(isExplicit ? ["DISPLAY_DATA_SECTION"] : [])].find((one) =>
+    sections.has(one),
+  );
+  const points = shown === undefined ? undefined : pointsOf(sections.get(shown)!, cities, `${origin}: ${shown}`);
+  const name = (fields.get("NAME") || origin).replace(/\.tsp$/, "");
+  // Edges that a tour must have make another problem.
+  const optimum = sections.has("FIXED_EDGES_SECTION") ? undefined : publishedOptimum(name, cities);
+  const instance = { name, cities, ...(points && { points }), ...(optimum !== undefined && { optimum }) };
+  if (!measure) {
+    const format = fields.get("EDGE_WEIGHT_FORMAT") ?? "";
+    const between = explicitWeights(sections.get("EDGE_WEIGHT_SECTION") ?? [], format, cities, origin);
+    return { ...instance, between: ofCities(between, cities) };
+  }
+  ensure(points, "bad_file", `${origin}: no NODE_COORD_SECTION`);
+  return { ...instance, between: ofCities((a, b) => measure(points[a], points[b]), cities) };
 }
 
 function ofCities(between: Distances, cities: number): Distances {
@@ -76,14 +88,18 @@ function ofCities(between: Distances, cities: number): Distances {
   };
 }
 
-function pointsOf(numbers: readonly number[] | undefined, cities: number, origin: string): Point[] | undefined {
-  if (numbers === undefined) return undefined;
-  ensure(
-    numbers.length === 3 * cities,
-    "bad_file",
-    `${origin}: ${numbers.length / 3} coordinates for ${cities} cities`,
-  );
-  return Array.from({ length: cities }, (_, i): Point => [numbers[3 * i + 1], numbers[3 * i + 2]]);
+/** Lines of a number from 1 on and two coordinates: each city's, wherever its line stands. */
+function pointsOf(numbers: readonly number[], cities: number, where: string): Point[] {
+  ensure(numbers.length === 3 * cities, "bad_file", `${where}: ${numbers.length / 3} coordinates for ${cities} cities`);
+  const points = new Map<number, Point>();
+  for (let i = 0; i < numbers.length; i += 3) {
+    const [number, x, y] = numbers.slice(i, i + 3);
+    const there = Number.isInteger(number) && number >= 1 && number <= cities;
+    ensure(there, "bad_file", `${where}: ${number} is no number of a city, which are 1 to ${cities}`);
+    ensure(!points.has(number), "bad_file", `${where}: the city ${number} is there twice, and so another is missing`);
+    points.set(number, [x, y]);
+  }
+  return Array.from({ length: cities }, (_, city) => points.get(city + 1)!);
 }
 
 /** The manual's nint. */
@@ -125,7 +141,7 @@ function explicitWeights(numbers: readonly number[], format: string, cities: num
     UPPER_DIAG_ROW: triangle + cities,
     LOWER_DIAG_ROW: triangle + cities,
   };
-  const expected = counts[format];
+  const expected = Object.hasOwn(counts, format) ? counts[format] : undefined;
   ensure(
     expected !== undefined,
     "bad_option",
