@@ -1,4 +1,4 @@
-/** The points and what was pointed at, as SVG: a hull, triangles or a tour, the order in numbers. */
+/** The points and what was pointed at, as SVG: a hull, triangles or a tour, the order in numbers where they are few. */
 
 import { requireIndices } from "../../numbers.ts";
 import { escapeXml } from "../../xml.ts";
@@ -8,6 +8,8 @@ import type { TaskName } from "./tasks.ts";
 
 const size = 480;
 const margin = 24;
+/** Those of more hide one another. */
+const mostNumbers = 30;
 
 /** Points are drawn in their own proportions; `title` says what is seen. Errors: `bad_option` for places of the answer that are no points. */
 export function drawPointing(
@@ -30,11 +32,11 @@ export function drawPointing(
     task === "delaunay"
       ? Array.from({ length: Math.floor(answer.length / 3) }, (_, t) => polygon(answer.slice(3 * t, 3 * t + 3)))
       : [polygon(answer)];
+  const numbered = task !== "delaunay" && new Set(answer).size <= mostNumbers;
   const dots = points.map((point, i) => {
     const [x, y] = place(point).split(",");
-    const order = task === "delaunay" ? -1 : answer.indexOf(i);
-    const label =
-      order >= 0 && points.length <= 60 ? `<text x="${Number(x) + 6}" y="${Number(y) - 6}">${order + 1}</text>` : "";
+    const order = numbered ? answer.indexOf(i) : -1;
+    const label = order >= 0 ? `<text x="${Number(x) + 6}" y="${Number(y) - 6}">${order + 1}</text>` : "";
     const first = answer.length > 0 && task !== "delaunay" && samePoint(point, points[answer[0]]);
     return `<circle cx="${x}" cy="${y}" r="${points.length > 200 ? 1.5 : 3.5}"${first ? ' class="first"' : ""}/>${label}`;
   });

@@ -20,6 +20,7 @@ import {
   nearestNeighbour,
   normalise,
   openPointing,
+  overlappingTriangles,
   type Point,
   point,
   pointingEvents,
@@ -534,6 +535,31 @@ test("points without number are moved into the unit square, and drawn", () => {
   const many = Array.from({ length: 200_000 }, (_, i): Point => [i, 2 * i]);
   expect(normalise(many)).toMatchObject({ scale: 399_998, changed: true });
   expect(drawPointing("hull", many, [0], "many")).toContain("<circle");
+});
+
+test("pictures have numbers where there is room for them", () => {
+  const numbers = (count: number): number => {
+    const order = Array.from({ length: count }, (_, i) => i);
+    return drawPointing("tour", drawPoints(count, 1, 0), order, "t").split("<text").length - 2;
+  };
+  expect([numbers(30), numbers(31)]).toEqual([30, 0]);
+  expect(drawPointing("hull", drawPoints(200, 1, 0), [0, 1, 2], "t").split("<text")).toHaveLength(5);
+});
+
+test("triangles that overlap are counted, and make no triangulation", () => {
+  const points: Point[] = [...square, [0.5, 0.25]];
+  const count = (...triangles: number[][]) => overlappingTriangles(points, triangles);
+  expect(count([0, 1, 2], [0, 2, 3])).toBe(0);
+  expect(count([0, 1, 2], [0, 1, 3])).toBe(2);
+  expect(count([0, 1, 2], [0, 1, 2], [0, 2, 3])).toBe(2);
+  expect(count([0, 1, 2], [0, 1, 4], [0, 2, 3])).toBe(2);
+  expect(count([0, 1, 4], [0, 4, 3], [1, 2, 4], [2, 3, 4])).toBe(0);
+  expect(count([0, 1, 4], [2, 3, 4], [0, 1, 1])).toBe(0);
+  expect(() => count([0, 1, 9])).toThrow(/triangles\[0\]\[2\] is 9/);
+  expect(tasks.delaunay.score(square, [0, 1, 2, 0, 1, 3])).toMatchObject({ exact: false, valid: false, quality: 1 });
+  expect(tasks.delaunay.score(square, [0, 1, 2, 0, 2, 3])).toMatchObject({ exact: true, valid: true });
+  for (let seed = 0; seed < 20; seed++)
+    expect(overlappingTriangles(drawPoints(12, seed, 1), delaunay(drawPoints(12, seed, 1)))).toBe(0);
 });
 
 test("lines of the authors' files", () => {
