@@ -32,20 +32,27 @@ export function meets({ value, interval }: Measurement, condition: Condition): b
 }
 
 /** A condition for readers: "> 0, with the whole interval". */
-export function describeCondition({ above, below, atLeast, atMost, surely }: Condition, unit = ""): string {
+export function describeCondition(
+  { above, below, atLeast, atMost, surely }: Condition,
+  unit = "",
+  digits?: number,
+): string {
   const parts = Object.entries({ ">": above, "≥": atLeast, "<": below, "≤": atMost })
     .filter(([, bound]) => bound !== undefined)
-    .map(([sign, bound]) => `${sign} ${withUnit(bound!, unit)}`);
+    .map(([sign, bound]) => `${sign} ${withUnit(bound!, unit, digits)}`);
   return `${parts.join(" and ")}${surely ? ", with the whole interval" : ""}`;
 }
 
-export const withUnit = (value: number | string, unit = ""): string =>
-  typeof value === "string" ? value : `${formatFigure(value)}${/^[×%]/.test(unit) || unit === "" ? unit : ` ${unit}`}`;
+export const withUnit = (value: number | string, unit = "", digits?: number): string =>
+  typeof value === "string"
+    ? value
+    : `${formatFigure(value, digits)}${/^[×%]/.test(unit) || unit === "" ? unit : ` ${unit}`}`;
 
-/** Three significant digits, without exponents where a reader would not expect them. */
-export function formatFigure(value: number): string {
+/** Three significant digits, or so many, without exponents where a reader would not expect them. */
+export function formatFigure(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-3 && size < 1e5)) return String(Number(value.toPrecision(size >= 100 ? 4 : 3)));
+  if (size === 0 || (size >= 1e-3 && size < 1e5))
+    return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
   return value.toExponential(1);
 }

@@ -83,6 +83,8 @@ export interface Claim {
   readonly ours: string;
   /** Written behind values: "×", "tokens a pass", "nats". */
   readonly unit?: string;
+  /** Significant digits of its figures, such as ratios that differ in the fourth. Default 3. */
+  readonly digits?: number;
   readonly holds: Condition;
 }
 

@@ -35,7 +35,8 @@ function summarise(paper: Paper, record: ReproductionRecord): string {
   const judged = judge(paper, record).filter(({ measurement }) => measurement);
   const held = judged.filter(({ holds }) => holds).length;
   const each = judged.map(
-    ({ claim, measurement, holds }) => `${holds ? "✓" : "✗"} ${claim.id} ${withUnit(measurement!.value, claim.unit)}`,
+    ({ claim, measurement, holds }) =>
+      `${holds ? "✓" : "✗"} ${claim.id} ${withUnit(measurement!.value, claim.unit, claim.digits)}`,
   );
   const size = record.size === "full" ? "" : ` (size ${record.size})`;
   return `${held} of ${judged.length} hold${size}: ${each.join(", ")}`;
@@ -73,14 +74,14 @@ export const circumstances = ({ machine, versions, date, seconds, seed }: Reprod
     .map(([name, version]) => `${name} ${version}`)
     .join(", ");
 
-export function published({ paper, unit }: Claim): string {
-  return paper.value === undefined ? paper.setting : `${withUnit(paper.value, unit)} (${paper.setting})`;
+export function published({ paper, unit, digits }: Claim): string {
+  return paper.value === undefined ? paper.setting : `${withUnit(paper.value, unit, digits)} (${paper.setting})`;
 }
 
 /** `1.94× [1.6, 2.2] of 24`, and how it was measured. */
-export function measured({ value, interval, count, note }: Measurement, { unit, ours }: Claim): string {
-  const span = interval ? ` [${formatFigure(interval[0])}, ${formatFigure(interval[1])}]` : "";
-  return `${withUnit(value, unit)}${span}${count === undefined ? "" : `, n = ${count}`} (${ours}${note ? `; ${note}` : ""})`;
+export function measured({ value, interval, count, note }: Measurement, { unit, digits, ours }: Claim): string {
+  const span = interval ? ` [${formatFigure(interval[0], digits)}, ${formatFigure(interval[1], digits)}]` : "";
+  return `${withUnit(value, unit, digits)}${span}${count === undefined ? "" : `, n = ${count}`} (${ours}${note ? `; ${note}` : ""})`;
 }
 
 const row = (cells: readonly string[]): string => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
@@ -93,7 +94,7 @@ export function claimLines(paper: Paper, record: ReproductionRecord | undefined)
         `${holds === undefined ? "·" : holds ? "✓" : "✗"} ${claim.says}`,
         `    paper  ${published(claim)}`,
         `    here   ${measurement ? measured(measurement, claim) : `not measured${record ? ` at the size ${record.size}` : ""} (${claim.ours})`}`,
-        `    holds when ${describeCondition(claim.holds, claim.unit)}`,
+        `    holds when ${describeCondition(claim.holds, claim.unit, claim.digits)}`,
       ].join("\n"),
     )
     .join("\n");

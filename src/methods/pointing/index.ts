@@ -20,6 +20,7 @@ export {
   type Encoded,
   type Network,
   type NetworkShape,
+  pointerLogits,
   type Start,
   type State,
   starts,

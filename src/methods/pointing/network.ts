@@ -30,7 +30,8 @@ export interface Weight {
   readonly shape: readonly number[];
   readonly values: Float32Array<ArrayBuffer>;
 }
-export type Weights = ReadonlyMap<string, Weight>;
+/** What a network is made of: float32 as it is trained and kept, or more exact numbers. */
+export type Weights = ReadonlyMap<string, Pick<Weight, "shape"> & { readonly values: Float32Array | Float64Array }>;
 
 export function weightShapes({ kind, hidden: h, largest = 0 }: NetworkShape): [name: string, shape: number[]][] {
   const fed = kind === "attention" ? 2 + 2 * h : 2;
@@ -149,7 +150,7 @@ export function createNetwork(shape: NetworkShape, weights: Weights): Network {
       `weights ${name} are [${weight.shape}], expected [${dimensions}]`,
     );
   }
-  const of = (name: string): Float32Array => weights.get(name)!.values;
+  const of = (name: string): Float32Array | Float64Array => weights.get(name)!.values;
 
   function cell(name: "encoder" | "decoder", input: ArrayLike<number>, state: State): State {
     const [inputs, hiddens, bias] = [of(`${name}.input`), of(`${name}.hidden`), of(`${name}.bias`)];
@@ -196,10 +197,7 @@ export function createNetwork(shape: NetworkShape, weights: Weights): Network {
       if (kind === "plain") return { state: next, scores: fixed(next.hidden, places) };
       const query = new Float64Array(h);
       addProduct(query, of("query"), next.hidden);
-      const v = of("v");
-      const pointed = new Float64Array(places + 1);
-      for (let j = 0; j <= places; j++)
-        for (let i = 0; i < h; i++) pointed[j] += v[i] * Math.tanh(keys[j * h + i] + query[i]);
+      const pointed = pointerLogits(keys, query, undefined, of("v"));
       if (kind === "pointer") return { state: next, scores: pointed };
       const both = new Float64Array(2 * h);
       both.set(next.hidden);
@@ -220,10 +218,41 @@ export function createNetwork(shape: NetworkShape, weights: Weights): Network {
   }
 }
 
+/**
+ * The pointer head: u_j = v' tanh(key_j + query) of each place that the mask allows (all, without one), and minus infinity of the others. Keys are
+ * those of all places one after the other, each as long as the query. Errors: `bad_option` for lengths that do not fit.
+ */
+export function pointerLogits(
+  keys: ArrayLike<number>,
+  query: ArrayLike<number>,
+  mask: readonly boolean[] | undefined,
+  v: ArrayLike<number>,
+): Float64Array {
+  const width = query.length;
+  const places = keys.length / width;
+  ensure(
+    Number.isInteger(places),
+    "bad_option",
+    `keys are ${keys.length} numbers, which is no multiple of the query's ${width}`,
+  );
+  ensure(v.length === width, "bad_option", `v has ${v.length} numbers, and the query ${width}`);
+  ensure(
+    mask === undefined || mask.length === places,
+    "bad_option",
+    () => `mask has ${mask?.length} entries for ${places} places`,
+  );
+  const logits = new Float64Array(places);
+  for (let j = 0; j < places; j++) {
+    if (mask && !mask[j]) logits[j] = Number.NEGATIVE_INFINITY;
+    else for (let i = 0; i < width; i++) logits[j] += v[i] * Math.tanh(keys[j * width + i] + query[i]);
+  }
+  return logits;
+}
+
 const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
 
 /** sum += W x for row-major W. */
-function addProduct(sum: Float64Array, matrix: Float32Array, x: ArrayLike<number>): void {
+function addProduct(sum: Float64Array, matrix: ArrayLike<number>, x: ArrayLike<number>): void {
   const width = x.length;
   for (let row = 0; row < sum.length; row++) {
     let total = 0;

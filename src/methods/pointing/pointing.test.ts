@@ -23,6 +23,7 @@ import {
   overlappingTriangles,
   type Point,
   point,
+  pointerLogits,
   pointingEvents,
   polygonArea,
   readLine,
@@ -326,6 +327,60 @@ test.each(["pointer", "attention", "plain"] as const)(
     await objective.release();
   },
 );
+
+test("the pointer head and both LSTMs: each parameter's whole gradient is that of float64's central differences", async () => {
+  const shape: NetworkShape = { kind: "pointer", hidden: 4 };
+  const weights = initialWeights(shape, 6);
+  const exact = new Map(
+    Array.from(weights, ([name, weight]) => [name, { ...weight, values: Float64Array.from(weight.values) }]),
+  );
+  const network = createNetwork(shape, exact);
+  const batch = drawBatch(tasks.hull, [5, 5], 3, 2, 0);
+  const loss = (): number => {
+    let [sum, count] = [0, 0];
+    for (const { points, answer } of batch.examples) {
+      const encoded = network.encode(points);
+      let state = encoded.start;
+      for (const [step, place] of [...answer, 5].entries()) {
+        const answered = network.step(encoded, points, state, answer[step - 1]);
+        sum += Math.log(answered.scores.reduce((s, score) => s + Math.exp(score), 0)) - answered.scores[place];
+        count++;
+        state = answered.state;
+      }
+    }
+    return sum / count;
+  };
+  const objective = await pointingObjective(shape, tasks.hull, weights, { rows: 3, threads: 1 });
+  const { gradients } = await objective.gradients(batch);
+  for (const [p, { name }] of objective.parameters.entries()) {
+    const { values } = exact.get(name)!;
+    const differences = Array.from(values, (before, i) => {
+      const [up, down] = [1e-5, -1e-5].map((change) => {
+        values[i] = before + change;
+        return loss();
+      });
+      values[i] = before;
+      return (up - down) / 2e-5;
+    });
+    const error = Math.hypot(...differences.map((difference, i) => difference - gradients[p][i]));
+    expect(error / Math.hypot(...differences), name).toBeLessThan(1e-4);
+  }
+  await objective.release();
+});
+
+test("the pointer head alone: places that are masked have no chance, and lengths must fit", () => {
+  const [keys, query, v] = [
+    [0, 0, 1, 1, 2, 0],
+    [0, 1],
+    [1, 2],
+  ];
+  const all = pointerLogits(keys, query, undefined, v);
+  expect(all[1]).toBeCloseTo(Math.tanh(1) + 2 * Math.tanh(2), 12);
+  expect([...pointerLogits(keys, query, [true, false, true], v)]).toEqual([all[0], Number.NEGATIVE_INFINITY, all[2]]);
+  expect(() => pointerLogits([1, 2, 3], query, undefined, v)).toThrow(/keys are 3 numbers/);
+  expect(() => pointerLogits(keys, query, [true], v)).toThrow(/mask has 1 entries for 3 places/);
+  expect(() => pointerLogits(keys, query, undefined, [1])).toThrow(/v has 1 numbers/);
+});
 
 test("beams: one is greedy, more never give a less likely answer than greedy; every tour under its rule is valid", async () => {
   const shape: NetworkShape = { kind: "pointer", hidden: 8 };

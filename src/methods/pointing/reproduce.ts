@@ -3,7 +3,13 @@ import { existsSync } from "node:fs";
 import { defineReproduction, type Measurement, type Step } from "../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf } from "../../papers/statistics.ts";
 import {
+  christofides,
+  type Distances,
+  distance,
   drawPoints,
+  heldKarp,
+  mostExact,
+  nearestNeighbour,
   openPointing,
   type PointingModel,
   type PointingTraining,
@@ -12,7 +18,9 @@ import {
   pointingEvents,
   shippedNetwork,
   tasks,
+  tourLength,
   trainPointing,
+  twoOpt,
 } from "./index.ts";
 
 /** Test examples are drawn from numbers that no training batch reaches. */
@@ -50,6 +58,40 @@ const column = (rows: readonly Row[], at: 0 | 1 | 2, scale = 1): number[] => row
 const percent = (rows: readonly Row[], at: 0 | 1 | 2): number => mean(column(rows, at, 100));
 const larger = [5, 10, 20, 40];
 
+/** What the network's tours are put beside, as the paper does with three solvers of others: these stand in for them. */
+const solvers = {
+  "A1, nearest neighbour": (cities: number, between: Distances) => nearestNeighbour(cities, between),
+  "A2, two-opt": (cities: number, between: Distances) => twoOpt(nearestNeighbour(cities, between), between),
+  "A3, Christofides": (cities: number, between: Distances) => christofides(cities, between),
+};
+
+/** Tours that are scored by a network trained on 5 to 20 cities. */
+const mixedTours = [5, 10, 20, 25, 30, 40, 50];
+
+/** Mean lengths by who found the tours, and of each instance the network's over the shortest: of all tours up to 20 cities, of the solvers' above. */
+type TourScores = {
+  readonly size: number;
+  readonly ratios: readonly number[];
+  readonly lengths: Readonly<Record<string, number>>;
+};
+
+async function tourScores(model: PointingModel, size: number, count: number, seed: number): Promise<TourScores> {
+  const ratios: number[] = [];
+  const lengths: Record<string, number> = {};
+  for (let i = 0; i < count; i++) {
+    const points = drawPoints(size, seed + 1, firstTest + i);
+    const between: Distances = (a, b) => distance(points[a], points[b]);
+    const { places } = await point(model, points);
+    const known = Object.entries({ ...solvers, ...(size <= mostExact && { "the shortest": heldKarp }) });
+    const found = known.map(([name, solve]): [string, number] => [name, tourLength(solve(size, between), between)]);
+    const own = tourLength(places, between);
+    for (const [name, length] of [["the network", own] as const, ...found])
+      lengths[name] = (lengths[name] ?? 0) + length / count;
+    ratios.push(own / Math.min(...found.map(([, length]) => length)));
+  }
+  return { size, ratios, lengths };
+}
+
 /** Rows of the paper's tables that the networks that ship are put beside. */
 const rows = [
   { claim: "table-hull-5", task: "hull", size: 5 },
@@ -63,13 +105,16 @@ const rows = [
 
 export const reproduction = defineReproduction({
   sizes: {
-    tiny: { steps: 40, hidden: 24, rate: 0.01, count: 20 },
-    quick: { steps: 600, hidden: 64, rate: 0.008, count: 200 },
-    full: { steps: 6000, hidden: 128, rate: 0.004, count: 1000 },
+    tiny: { steps: 40, mixedSteps: 20, hidden: 24, rate: 0.01, count: 20 },
+    quick: { steps: 600, mixedSteps: 400, hidden: 64, rate: 0.008, count: 200 },
+    full: { steps: 4000, mixedSteps: 2000, hidden: 128, rate: 0.004, count: 1000 },
   },
-  steps: () => 5,
-  async measure({ step, signal, seed }, { steps, hidden, rate, count }) {
-    const train = (work: Step, options: Pick<PointingTraining, "task" | "sizes" | "kind">): Promise<PointingModel> =>
+  steps: () => 6,
+  async measure({ step, signal, seed }, { steps: most, mixedSteps, hidden, rate, count }) {
+    const train = (
+      work: Step,
+      { steps = most, ...options }: Pick<PointingTraining, "task" | "sizes" | "kind" | "rows"> & { steps?: number },
+    ): Promise<PointingModel> =>
       trainPointing({
         ...options,
         steps,
@@ -94,6 +139,11 @@ export const reproduction = defineReproduction({
       const model = await train(work, { task: "tour", sizes: [5, 5] });
       return [await scores(model, 5, count, seed), await scores(model, 5, count, seed, { rule: "none" })];
     });
+    const mixedTable = await step("tours of 5 to 20", async (work) => {
+      // Shortest tours of 20 cities take as long to find as to learn from: batches are half as large.
+      const model = await train(work, { task: "tour", sizes: [5, 20], rows: 64, steps: mixedSteps });
+      return inOrder(mixedTours, (size) => tourScores(model, size, Math.min(count, 200), seed));
+    });
     const table = await step("the paper's tables, by the networks that ship", async (work) => {
       const measured = [];
       for (const [i, { claim, task, size }] of rows.entries()) {
@@ -105,6 +155,14 @@ export const reproduction = defineReproduction({
       return measured;
     });
     const measurements: Measurement[] = [
+      ...mixedTable.map(({ size, ratios, lengths }) => ({
+        claim: `table-tour-mixed-${size}`,
+        ...meanOf(ratios, seed),
+        note: `mean lengths: ${Object.entries(lengths)
+          .map(([name, length]) => `${name} ${length.toFixed(2)}`)
+          .join("; ")}`,
+        details: { "trained on points": "5 to 20", "training steps": mixedSteps, ...lengths },
+      })),
       ...table.map(({ claim, task, trained, scored }) => ({
         claim,
         ...meanOf(task === "tour" ? column(scored, 2) : column(scored, 0, 100), seed),

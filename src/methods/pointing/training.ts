@@ -36,7 +36,10 @@ export interface PointingBatch {
   readonly examples: readonly { readonly points: readonly Point[]; readonly answer: readonly number[] }[];
 }
 
-/** Examples of one size between `low` and `high`, chosen by the batch's number. Points whose answer does not exist are drawn anew. */
+/**
+ * Examples of one size between `low` and `high`, chosen by the batch's number. Errors: `bad_option` for points that have no answer; such as
+ * are drawn uniformly hardly ever lie on one line.
+ */
 export function drawBatch(
   task: PointingTask,
   sizes: readonly [low: number, high: number],
