@@ -175,7 +175,7 @@ describe("what a caller's function gives in place of what it must is a VentrisEr
 
 test("where an opened thing is due and its file is given, the function that opens it is named", async () => {
   const { point, shippedNetwork } = await import("./entrances/pointing.ts");
-  expect(() => point(shippedNetwork("hull") as never, [])).toThrow(
+  await expect(point(shippedNetwork("hull") as never, [])).rejects.toThrow(
     /must be an object, not ".*"; openPointing gives one/,
   );
 });

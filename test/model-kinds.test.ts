@@ -78,13 +78,13 @@ test("a pointer network answers as its function does", async () => {
   const pointer = opened.pointing.ability("pointing");
   expect(pointer.task).toBe("hull");
   for (const options of [new Set(["beams"]), new Date(), Promise.resolve({ beams: 2 }), { beems: 2 }] as never[])
-    expect(() => pointer.point(points, options)).toThrow(
+    await expect(pointer.point(points, options)).rejects.toThrow(
       /^point(: options must be an object, not| options: there is no op)/,
     );
   const failing = Object.defineProperty({}, "beams", { enumerable: true, get: () => expect.fail("mine") });
-  expect(() => pointer.point(points, failing)).toThrow(/^point options: beams failed: mine$/);
-  expect(pointer.point(points)).toEqual(point(await openPointing(places.pointing), points));
-  expect(() => pointer.point(points.slice(0, 2))).toThrow(/3/);
+  await expect(pointer.point(points, failing)).rejects.toThrow(/^point options: beams failed: mine$/);
+  expect(await pointer.point(points)).toEqual(await point(await openPointing(places.pointing), points));
+  await expect(pointer.point(points.slice(0, 2))).rejects.toThrow(/3/);
   for (const [given, options, said] of [
     [null, {}, /points are a list of \[x, y\], not null/],
     ["abc", {}, /not "abc"/],
@@ -95,7 +95,7 @@ test("a pointer network answers as its function does", async () => {
     [points, { signal: {} }, /signal must be an AbortSignal/],
     [points, null, /must be an object/],
   ] as const)
-    expect(() => pointer.point(given as never, options as never)).toThrow(said);
+    await expect(pointer.point(given as never, options as never)).rejects.toThrow(said);
   expect([...opened.pointing.capabilities]).toEqual(["pointing"]);
   expect(opened.pointing.parameterCount).toBeGreaterThan(100_000);
 });

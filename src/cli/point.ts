@@ -36,7 +36,8 @@ interface TrainFlags {
   start: pointing.Start;
   hidden: number;
   batch: number;
-  rate: number;
+  optimiser: (typeof pointing.optimisers)[number];
+  rate?: number;
   seed: number;
   threads?: number;
   run?: string;
@@ -124,7 +125,17 @@ export function define(command: Command): void {
     )
     .addOption(numberFlag("--hidden", z.int().min(1).max(4096), "how many units the LSTMs have").default(128))
     .addOption(numberFlag("--batch", z.int().min(1).max(4096), "how many examples a step learns from").default(128))
-    .addOption(numberFlag("--rate", z.number().positive().max(10), "highest learning rate").default(0.002))
+    .addOption(
+      new Option(
+        "--optimiser <name>",
+        "how weights are changed: adamw, or sgd as the paper does, with --start paper for its first weights",
+      )
+        .choices(pointing.optimisers)
+        .default("adamw"),
+    )
+    .addOption(
+      numberFlag("--rate", z.number().positive().max(10), "highest learning rate; default: 0.002, or 1 of sgd"),
+    )
     .addOption(numberFlag("--seed", z.int().min(0), "seed of weights and examples").default(0))
     .addOption(threadsFlag())
     .option("--run <folder>", "folder for the checkpoint; default: runs/point-TASK")
@@ -292,7 +303,8 @@ async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise
       start: rest.start,
       hidden: rest.hidden,
       rows: rest.batch,
-      rate: rest.rate,
+      optimiser: rest.optimiser,
+      ...(rest.rate !== undefined && { rate: rest.rate }),
       seed: rest.seed,
       threads: rest.threads,
       folder: run,
@@ -320,7 +332,15 @@ async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<
   const model = await openNetwork(task, flags.model);
   const rows = await interruptible(async (signal) => {
     const scores: pointing.Score[] = [];
-    const lengths = { network: 0, shortest: 0, "nearest neighbour": 0, "two-opt": 0, Christofides: 0 };
+    const lengths = {
+      network: 0,
+      shortest: 0,
+      "as given": 0,
+      random: 0,
+      "nearest neighbour": 0,
+      "two-opt": 0,
+      Christofides: 0,
+    };
     for (let i = 0; i < count; i++) {
       // The training draws from other numbers: its seeds count batches from 0.
       const points = pointing.drawPoints(size, seed, 2 ** 31 + i);
@@ -335,6 +355,8 @@ async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<
       const near = pointing.nearestNeighbour(size, between);
       add("network", answer);
       add("shortest", truth);
+      add("as given", Array.from(points.keys()));
+      add("random", pointing.randomTour(size, seed, i));
       add("nearest neighbour", near);
       add("two-opt", pointing.twoOpt(near, between));
       add("Christofides", pointing.christofides(size, between));
@@ -344,7 +366,9 @@ async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<
   const share = (of: (score: pointing.Score) => number): number =>
     rows.scores.reduce((sum, score) => sum + of(score), 0) / count;
   const valid = rows.scores.filter((score) => score.valid);
-  const quality = valid.reduce((sum, score) => sum + score.quality, 0) / (valid.length || 1);
+  // Triangles are found, or not, whether or not others overlap.
+  const judged = task === "delaunay" ? rows.scores : valid;
+  const quality = judged.reduce((sum, score) => sum + score.quality, 0) / (judged.length || 1);
   const summary = {
     task,
     points: size,

@@ -2,25 +2,30 @@
 import { checked, type NamedKinds } from "../arguments.ts";
 import * as area from "../methods/pointing/index.ts";
 
-const named: NamedKinds = {"Answer":{"fields":{"places":{"list":"number"},"logprob":"number","allowed":{"list":"number"},"probabilities":{"list":{"instance":"Float64Array"}}}},"Network":{"fields":{"shape":{"named":"NetworkShape"},"encode":"function","step":"function"}},"NetworkShape":{"fields":{"kind":{"values":["attention","plain","pointer"]},"hidden":"number","largest?":"number"}},"PointOptions":{"fields":{"beams?":"number","rule?":{"values":["hull","no-repeat","none","tour","triples"]},"signal?":{"instance":"AbortSignal"}},"closed":true},"PointingModel":{"fields":{"task":{"values":["delaunay","hull","tour"]},"network":{"named":"Network"},"trained":{"fields":{"sizes":{"tuple":["number","number"],"least":2},"steps":"number","seed":"number"}},"weights":{"instance":"Map"}},"from":["openPointing"]},"PointingTraining":{"fields":{"task":{"values":["delaunay","hull","tour"]},"sizes":{"tuple":["number","number"],"least":2},"steps":"number","kind?":{"values":["attention","plain","pointer"]},"start?":{"values":["paper","wide"]},"hidden?":"number","rows?":"number","rate?":"number","clip?":"number","seed?":"number","threads?":"number","folder?":"string","signal?":{"instance":"AbortSignal"},"onProgress?":"function"}}};
+const named: NamedKinds = {"Answer":{"fields":{"places":{"list":"number"},"logprob":"number","allowed":{"list":"number"},"probabilities":{"list":{"instance":"Float64Array"}}}},"Network":{"fields":{"shape":{"named":"NetworkShape"},"encode":"function","step":"function"}},"NetworkShape":{"fields":{"kind":{"values":["attention","plain","pointer"]},"hidden":"number","largest?":"number"}},"PointOptions":{"fields":{"beams?":"number","rule?":{"either":["function",{"values":["hull","no-repeat","none","tour","triples"]}]},"most?":"number","signal?":{"instance":"AbortSignal"}},"closed":true},"PointingModel":{"fields":{"task":{"values":["delaunay","hull","tour"]},"network":{"named":"Network"},"trained":{"fields":{"sizes":{"tuple":["number","number"],"least":2},"steps":"number","seed":"number"}},"weights":{"instance":"Map"}},"from":["openPointing"]},"PointingTraining":{"fields":{"task":{"values":["delaunay","hull","tour"]},"sizes":{"tuple":["number","number"],"least":2},"steps":"number","kind?":{"values":["attention","plain","pointer"]},"start?":{"values":["paper","wide"]},"hidden?":"number","rows?":"number","optimiser?":{"values":["adamw","sgd"]},"rate?":"number","clip?":"number","seed?":"number","threads?":"number","folder?":"string","signal?":{"instance":"AbortSignal"},"onProgress?":"function"}}};
 
 export * from "../methods/pointing/index.ts";
-export const point = /* @__PURE__ */ checked("point", area.point, [["the first argument",{"named":"PointingModel"}],["points",{"list":{"tuple":["number","number"],"least":2}}],["options?",{"named":"PointOptions"}]], named);
 export const trainPointing = /* @__PURE__ */ checked("trainPointing", area.trainPointing, [["options",{"named":"PointingTraining"}]], named, true);
-export const savePointing = /* @__PURE__ */ checked("savePointing", area.savePointing, [["path","string"],["the second argument",{"named":"PointingModel"}]], named, true);
-export const openPointing = /* @__PURE__ */ checked("openPointing", area.openPointing, [["path","string"]], named, true);
+export const point = /* @__PURE__ */ checked("point", area.point, [["the first argument",{"named":"PointingModel"}],["points",{"list":{"tuple":["number","number"],"least":2}}],["options?",{"named":"PointOptions"}]], named, true);
 export const pointingEvents = /* @__PURE__ */ checked("pointingEvents", area.pointingEvents, [["points",{"list":{"tuple":["number","number"],"least":2}}],["the second argument",{"named":"Answer"}]], named);
+export const heldKarp = /* @__PURE__ */ checked("heldKarp", area.heldKarp, [["cities","number"],["between","function"]], named);
+export const openPointing = /* @__PURE__ */ checked("openPointing", area.openPointing, [["path","string"]], named, true);
+export const savePointing = /* @__PURE__ */ checked("savePointing", area.savePointing, [["path","string"],["the second argument",{"named":"PointingModel"}]], named, true);
+export const shippedNetwork = /* @__PURE__ */ checked("shippedNetwork", area.shippedNetwork, [["task",{"values":["delaunay","hull","tour"]}]], named);
+export const pointerLogits = /* @__PURE__ */ checked("pointerLogits", area.pointerLogits, [["keys",{"places":"number"}],["query",{"places":"number"}],["mask?",{"list":"boolean"}],["v",{"places":"number"}]], named);
+export const overlappingTriangles = /* @__PURE__ */ checked("overlappingTriangles", area.overlappingTriangles, [["points",{"list":{"tuple":["number","number"],"least":2}}],["triangles",{"list":{"list":"number"}}]], named);
 export const drawPointing = /* @__PURE__ */ checked("drawPointing", area.drawPointing, [["task",{"values":["delaunay","hull","tour"]}],["points",{"list":{"tuple":["number","number"],"least":2}}],["answer",{"list":"number"}],["title","string"]], named);
 export const drawPoints = /* @__PURE__ */ checked("drawPoints", area.drawPoints, [["count","number"],["seed","number"],["index","number"]], named);
-export const readLine = /* @__PURE__ */ checked("readLine", area.readLine, [["line","string"]], named);
+export const readLine = /* @__PURE__ */ checked("readLine", area.readLine, [["line","string"],["task",{"values":["delaunay","hull","tour"]}]], named);
+export const trianglesOf = /* @__PURE__ */ checked("trianglesOf", area.trianglesOf, [["flat",{"list":"number"}]], named);
 export const readTsplib = /* @__PURE__ */ checked("readTsplib", area.readTsplib, [["text","string"],["origin","string"]], named);
-export const shippedNetwork = /* @__PURE__ */ checked("shippedNetwork", area.shippedNetwork, [["task",{"values":["delaunay","hull","tour"]}]], named);
 export const convexHull = /* @__PURE__ */ checked("convexHull", area.convexHull, [["points",{"list":{"tuple":["number","number"],"least":2}}]], named);
 export const rotateTo = /* @__PURE__ */ checked("rotateTo", area.rotateTo, [["cycle",{"list":"number"}],["first","number"]], named);
 export const sameCycle = /* @__PURE__ */ checked("sameCycle", area.sameCycle, [["a",{"list":"number"}],["b",{"list":"number"}]], named);
 export const polygonArea = /* @__PURE__ */ checked("polygonArea", area.polygonArea, [["points",{"list":{"tuple":["number","number"],"least":2}}],["cycle",{"list":"number"}]], named);
 export const isSimplePolygon = /* @__PURE__ */ checked("isSimplePolygon", area.isSimplePolygon, [["points",{"list":{"tuple":["number","number"],"least":2}}],["cycle",{"list":"number"}]], named);
 export const delaunay = /* @__PURE__ */ checked("delaunay", area.delaunay, [["points",{"list":{"tuple":["number","number"],"least":2}}]], named);
+export const requireTriangulable = /* @__PURE__ */ checked("requireTriangulable", area.requireTriangulable, [["points",{"list":{"tuple":["number","number"],"least":2}}]], named);
 export const sortTriangles = /* @__PURE__ */ checked("sortTriangles", area.sortTriangles, [["points",{"list":{"tuple":["number","number"],"least":2}}],["triangles",{"list":{"list":"number"}}]], named);
 export const isDelaunay = /* @__PURE__ */ checked("isDelaunay", area.isDelaunay, [["points",{"list":{"tuple":["number","number"],"least":2}}],["triangles",{"list":{"list":"number"}}],["truth?",{"list":{"tuple":["number","number","number"],"least":3}}]], named);
 export const triangleCoverage = /* @__PURE__ */ checked("triangleCoverage", area.triangleCoverage, [["points",{"list":{"tuple":["number","number"],"least":2}}],["found",{"list":{"list":"number"}}],["truth?",{"list":{"tuple":["number","number","number"],"least":3}}]], named);
@@ -33,7 +38,7 @@ export const samePoint = /* @__PURE__ */ checked("samePoint", area.samePoint, [[
 export const tourLength = /* @__PURE__ */ checked("tourLength", area.tourLength, [["tour",{"list":"number"}],["between","function"]], named);
 export const canonicalTour = /* @__PURE__ */ checked("canonicalTour", area.canonicalTour, [["tour",{"list":"number"}]], named);
 export const isTour = /* @__PURE__ */ checked("isTour", area.isTour, [["tour",{"list":"number"}],["cities","number"]], named);
-export const heldKarp = /* @__PURE__ */ checked("heldKarp", area.heldKarp, [["cities","number"],["between","function"]], named);
+export const randomTour = /* @__PURE__ */ checked("randomTour", area.randomTour, [["cities","number"],["seed","number"],["index","number"]], named);
 export const nearestNeighbour = /* @__PURE__ */ checked("nearestNeighbour", area.nearestNeighbour, [["cities","number"],["between","function"]], named);
 export const greedyEdges = /* @__PURE__ */ checked("greedyEdges", area.greedyEdges, [["cities","number"],["between","function"]], named);
 export const twoOpt = /* @__PURE__ */ checked("twoOpt", area.twoOpt, [["start",{"list":"number"}],["between","function"]], named);

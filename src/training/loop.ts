@@ -15,6 +15,7 @@ import { type Basis, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
 import type { Objective, Parameter, TokenBatch } from "./objective.ts";
 import type { Schedule } from "./schedule.ts";
+import { sgdUpdate } from "./sgd.ts";
 
 /** What is trained on which batches, how long, and where it is kept. */
 export interface TrainOptions<Batch = TokenBatch> {
@@ -38,8 +39,8 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly maxSeconds?: number;
   /** The learning rate of each step: `constant`, `linear`, `cosine` and `warmupStableDecay` make some. */
   readonly schedule: Schedule;
-  /** Settings of AdamW: its decays, epsilon and weight decay. Default: those of `AdamWOptions`. */
-  readonly optimiser?: AdamWOptions;
+  /** Settings of AdamW: its decays, epsilon and weight decay; or plain stochastic gradient descent. Default: those of `AdamWOptions`. */
+  readonly optimiser?: AdamWOptions | "sgd";
   /** Largest Euclidean norm of a step's gradient; default: no clipping. */
   readonly clip?: number;
   /** Batches of equal size whose mean gradient makes one step; default 1. */
@@ -170,7 +171,8 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
       return `training diverged at step ${step}, ${collected.diverged === undefined ? batch : `batch ${collected.diverged}`}: ${what}; lower the learning rate or clip gradients${kept}`;
     });
     const scale = clipScale(gradientNorm, clip) / accumulate;
-    adamwUpdate(parameters, gradients, optimiser, learningRate, options.optimiser, scale);
+    if (options.optimiser === "sgd") sgdUpdate(parameters, gradients, learningRate, scale);
+    else adamwUpdate(parameters, gradients, optimiser, learningRate, options.optimiser, scale);
     step += 1;
     tokens += collected.tokens;
     smoothedLoss += (loss - smoothedLoss) / meanOver(step);
@@ -298,7 +300,7 @@ function checkOptions<Batch>(options: TrainOptions<Batch>): void {
   requireCounts(ofTrain(counts));
   requirePositive(ofTrain({ maxSeconds, clip, "checkpointEvery.seconds": inSeconds }));
   requireWhole(ofTrain({ seed }), 0);
-  requireAdamW(optimiser);
+  if (optimiser !== "sgd") requireAdamW(optimiser);
   requireParameters(options.objective.parameters);
   requireJson(options.config, "config");
   ensure(evaluation?.batches.length !== 0, "bad_option", "train: evaluation.batches is empty");

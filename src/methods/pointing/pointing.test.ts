@@ -26,6 +26,7 @@ import {
   pointerLogits,
   pointingEvents,
   polygonArea,
+  randomTour,
   readLine,
   readTsplib,
   rotateTo,
@@ -442,6 +443,31 @@ test("training learns hulls of five points, resumes exactly, runs on any size, a
   const damaged = readFileSync(file);
   writeFileSync(join(folder, "cut.safetensors"), damaged.subarray(0, damaged.length - 40));
   await expect(openPointing(join(folder, "cut.safetensors"))).rejects.toMatchObject({ code: "bad_file" });
+});
+
+test("the paper's stochastic gradient descent: a step is the clipped gradient times the rate, which is 1", async () => {
+  const sizes = [5, 5] as const;
+  const options = { task: "hull", sizes, steps: 1, hidden: 4, rows: 8, seed: 2, threads: 1, start: "paper" } as const;
+  const shape: NetworkShape = { kind: "pointer", hidden: 4 };
+  const before = initialWeights(shape, 2, "paper");
+  const objective = await pointingObjective(shape, tasks.hull, before, { rows: 8, threads: 1 });
+  const { gradients } = await objective.gradients(drawBatch(tasks.hull, sizes, 8, 2, 0));
+  await objective.release();
+  const norm = Math.hypot(...gradients.map((gradient) => Math.hypot(...gradient)));
+  const { weights } = await trainPointing({ ...options, optimiser: "sgd", clip: norm / 2 });
+  for (const [p, [name, { values }]] of [...weights].entries())
+    for (const [i, value] of values.entries())
+      expect(value, name).toBeCloseTo(before.get(name)!.values[i] - gradients[p][i] / 2, 6);
+  await expect(trainPointing({ ...options, optimiser: "adam" as never })).rejects.toThrow(
+    /optimiser must be "adamw" or "sgd", not "adam"/,
+  );
+});
+
+test("random tours are tours, each number's own", () => {
+  const drawn = Array.from({ length: 200 }, (_, i) => randomTour(5, 1, i));
+  for (const tour of drawn) expect(isTour(tour, 5)).toBe(true);
+  expect(new Set(drawn.map(String)).size).toBe(12); // all that there are
+  expect(randomTour(5, 1, 3)).toEqual(randomTour(5, 1, 3));
 });
 
 test("what cannot be trained is refused by name", async () => {

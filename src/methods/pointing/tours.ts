@@ -1,4 +1,5 @@
 /** Round tours: the usual heuristics, which exact ones (held-karp.ts) are compared with. A tour is a list of all indices. */
+import { uniform } from "../../engine/random.ts";
 import { ensure, shown } from "../../errors.ts";
 import { requireIndices, requireWhole } from "../../numbers.ts";
 import { checkedDistances } from "./checks.ts";
@@ -45,6 +46,18 @@ function requireTour(name: string, tour: readonly number[]): void {
 
 /** Where all pairs are sorted by their length: those of more do not fit Node's memory. */
 const mostSorted = 5000;
+
+/** Any order, a function of seed and number: what a tour is worth that knows nothing. Errors: `bad_option` for numbers that there cannot be. */
+export function randomTour(cities: number, seed: number, index: number): number[] {
+  requireWhole({ cities }, 1, mostCities);
+  requireWhole({ seed, index }, 0);
+  const tour = Array.from({ length: cities }, (_, city) => city);
+  for (let left = cities; left > 1; left--) {
+    const drawn = Math.floor(uniform({ seed, request: cities }, index, "search", left) * left);
+    [tour[drawn], tour[left - 1]] = [tour[left - 1], tour[drawn]];
+  }
+  return canonicalTour(tour);
+}
 
 /** From city 0 always to the nearest that is left. Errors: `bad_option` for a number of cities that there cannot be, and for distances that are not finite. */
 export function nearestNeighbour(cities: number, between: Distances): number[] {
