@@ -105,7 +105,7 @@ const rows = [
 
 export const reproduction = defineReproduction({
   sizes: {
-    tiny: { steps: 40, mixedSteps: 20, hidden: 24, rate: 0.01, count: 20 },
+    tiny: { steps: 40, mixedSteps: 8, hidden: 24, rate: 0.01, count: 20 },
     quick: { steps: 600, mixedSteps: 400, hidden: 64, rate: 0.008, count: 200 },
     full: { steps: 4000, mixedSteps: 2000, hidden: 128, rate: 0.004, count: 1000 },
   },
@@ -142,7 +142,7 @@ export const reproduction = defineReproduction({
     const mixedTable = await step("tours of 5 to 20", async (work) => {
       // Shortest tours of 20 cities take as long to find as to learn from: batches are half as large.
       const model = await train(work, { task: "tour", sizes: [5, 20], rows: 64, steps: mixedSteps });
-      return inOrder(mixedTours, (size) => tourScores(model, size, Math.min(count, 200), seed));
+      return inOrder(mixedTours, (size) => tourScores(model, size, Math.ceil(count / 5), seed));
     });
     const table = await step("the paper's tables, by the networks that ship", async (work) => {
       const measured = [];
