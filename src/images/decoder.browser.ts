@@ -1,5 +1,6 @@
 /** Decodes pictures by the browser that shows the page. */
 import type { Decoded } from "./decoder.ts";
+import type { PictureHeader } from "./header.ts";
 
 interface Bitmap {
   readonly width: number;
@@ -19,7 +20,11 @@ const { createImageBitmap, OffscreenCanvas } = globalThis as unknown as {
   OffscreenCanvas: new (width: number, height: number) => Canvas;
 };
 
-export async function decodeFile(bytes: Uint8Array, refuse: (cause: unknown) => never): Promise<Decoded> {
+export async function decodeFile(
+  bytes: Uint8Array,
+  _: PictureHeader,
+  refuse: (cause: unknown) => never,
+): Promise<Decoded> {
   const file = new Blob([bytes as Uint8Array<ArrayBuffer>]);
   // As the numbers stand in the file: colours of another profile are not turned, as under Node.
   const picture = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" }).catch(

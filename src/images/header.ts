@@ -13,7 +13,7 @@ export interface PictureHeader {
 /** "Adob", of "Adobe". */
 const adobeName = 0x41646f62;
 
-const ascii = (bytes: Uint8Array, from: number, length: number): string =>
+export const ascii = (bytes: Uint8Array, from: number, length: number): string =>
   String.fromCharCode(...bytes.subarray(from, from + length));
 
 /** Errors: `bad_file` for what is no picture of a known format, or ends before its size is said. */
@@ -39,11 +39,13 @@ export function pictureHeader(bytes: Uint8Array, name: string): PictureHeader {
   throw new VentrisError("bad_file", `${name} is no PNG, JPEG, WebP or GIF picture: ${shown}`);
 }
 
+/** Bytes of the table of colours that a GIF's flags announce. */
+export const gifTable = (flags: number): number => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+
 /** The larger of the screen that a GIF asks for and its first frame, either of which is allocated. */
 function gifHeader(bytes: Uint8Array, view: DataView, name: string): PictureHeader {
-  const table = (flags: number): number => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
   let [width, height] = [view.getUint16(6, true), view.getUint16(8, true)];
-  let at = 13 + table(view.getUint8(10));
+  let at = 13 + gifTable(view.getUint8(10));
   for (;;) {
     const kind = view.getUint8(at);
     if (kind === 0x2c) {
@@ -62,11 +64,16 @@ function webpHeader(bytes: Uint8Array, view: DataView, name: string): PictureHea
   const kind = ascii(bytes, 12, 4);
   const small = (at: number): number => view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
   if (kind === "VP8X") return { format: "webp", width: small(24) + 1, height: small(27) + 1 };
+  ensure(kind === "VP8 " || kind === "VP8L", "bad_file", `${name}: a WebP file of an unknown kind`);
+  return { format: "webp", ...webpSize(kind, view, 12) };
+}
+
+/** Of coded pixels, whose chunk begins at a place. */
+export function webpSize(kind: "VP8 " | "VP8L", view: DataView, at: number): { width: number; height: number } {
   if (kind === "VP8 ")
-    return { format: "webp", width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
-  ensure(kind === "VP8L", "bad_file", `${name}: a WebP file of an unknown kind`);
-  const bits = view.getUint32(21, true);
-  return { format: "webp", width: (bits & 0x3fff) + 1, height: ((bits >> 14) & 0x3fff) + 1 };
+    return { width: view.getUint16(at + 14, true) & 0x3fff, height: view.getUint16(at + 16, true) & 0x3fff };
+  const bits = view.getUint32(at + 9, true);
+  return { width: (bits & 0x3fff) + 1, height: ((bits >> 14) & 0x3fff) + 1 };
 }
 
 /** The first frame header that is met, whatever the coding. Errors: `bad_file` for four inks of which nobody says how they are stored. */

@@ -3,6 +3,7 @@ import { deflateSync } from "node:zlib";
 import { PhotonImage } from "@cf-wasm/photon";
 import { describe, expect, test } from "vitest";
 import { decodePicture, pictureHeader, preparationOf, prepared } from "./index.ts";
+import { pixelsOnly } from "./pixels-only.ts";
 import { resized } from "./resize.ts";
 
 const crcTable = Array.from({ length: 256 }, (_, n) => {
@@ -173,6 +174,61 @@ describe("a file", () => {
     expect(await colourOf(plainJpeg([200, 60, 30, 0], true))).toEqual([0, 0, 0]); // nothing but it
   });
 
+  const white = Uint8Array.of(0, 255, 255, 255);
+  const iccp = Buffer.concat([Buffer.from("profile\0\0"), deflateSync(Buffer.alloc(2 ** 28))]);
+  test("of PNG whose profile and texts inflate to gigabytes is seen without them", async () => {
+    const before = process.resourceUsage().maxRSS;
+    for (const kind of ["iCCP", "zTXt", "eXIf"]) {
+      const { pixels } = await decodePicture(png(1, 1, 8, 2, white, [chunk(kind, iccp)]));
+      expect([...pixels]).toEqual([255, 255, 255]);
+    }
+    expect(process.resourceUsage().maxRSS - before).toBeLessThan(100 * 2 ** 10); // kilobytes
+  });
+  test("of PNG keeps its palette and what is transparent in it", async () => {
+    const more = [chunk("PLTE", Uint8Array.of(1, 2, 3, 9, 9, 9)), chunk("tRNS", Uint8Array.of(255, 0))];
+    const { pixels } = await decodePicture(png(2, 1, 8, 3, Uint8Array.of(0, 0, 1), more));
+    expect([...pixels]).toEqual([1, 2, 3, 255, 255, 255]);
+  });
+  const framed = (kind: string, data: Uint8Array) => {
+    const head = Buffer.alloc(8);
+    head.write(kind, 0, "latin1");
+    head.writeUInt32LE(data.length, 4);
+    return Buffer.concat([head, data, Buffer.alloc(data.length % 2)]);
+  };
+  const plainWebp = () => {
+    const image = new PhotonImage(new Uint8Array(4 * 16).fill(255), 4, 4);
+    const bytes = image.get_bytes_webp();
+    image.free();
+    return bytes;
+  };
+  /** An extended WebP of 4 x 4 that says that it has a profile and notes, and has them. */
+  const notedWebp = (...more: Uint8Array[]) => {
+    const head = Uint8Array.of(0x20 | 0x08 | 0x04, 0, 0, 0, 3, 0, 0, 3, 0, 0);
+    const notes = ["ICCP", "EXIF", "XMP "].map((kind) => framed(kind, new TextEncoder().encode("secret!")));
+    const body = [framed("VP8X", head), notes[0], ...more, plainWebp().subarray(12), notes[1], notes[2]];
+    return framed("RIFF", Buffer.concat([Buffer.from("WEBP"), ...body]));
+  };
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
+  test("of any kind gives the decoder nothing but pixels", async () => {
+    const comment = [0x21, 0xfe, 7, ...new TextEncoder().encode("secret!"), 0];
+    const noted = Buffer.concat([gif.subarray(0, 19), Uint8Array.of(...comment), gif.subarray(19)]);
+    const segment = (marker: number) => [0xff, marker, 0, 9, ...new TextEncoder().encode("secret!")];
+    const plain = plainJpeg([200, 60, 30, 255], true);
+    const jpegs = [0xe1, 0xe2, 0xed, 0xfe].flatMap(segment);
+    const shot = Uint8Array.of(...plain.subarray(0, 2), ...jpegs, ...plain.subarray(2), ...jpegs);
+    const webp = notedWebp();
+    for (const bytes of [noted, shot, webp, png(1, 1, 8, 2, white, [chunk("tEXt", Buffer.from("secret!"))])]) {
+      const kept = pixelsOnly(bytes, pictureHeader(bytes, ""), "");
+      expect(text(bytes)).toContain("secret!");
+      expect(text(kept)).not.toContain("secret!");
+      await decodePicture(bytes);
+    }
+    expect([...(await decodePicture(noted)).pixels]).toEqual([0, 0, 0, 255, 255, 255]);
+    expect([...(await decodePicture(shot)).pixels.slice(0, 3)]).toEqual([200, 60, 30]);
+    expect([...(await decodePicture(webp)).pixels.slice(0, 3)]).toEqual([255, 255, 255]);
+    expect(Buffer.from(pixelsOnly(plain, pictureHeader(plain, ""), "")).equals(plain)).toBe(true);
+  });
+
   const jpeg = (...segments: number[][]) => Uint8Array.of(0xff, 0xd8, ...segments.flat());
   const huge = 0xffff;
   test.each([
@@ -214,6 +270,39 @@ describe("a file", () => {
     ],
     ["a JPEG in four inks that nobody explains", plainJpeg([200, 60, 30, 255], false), /four inks of print.* no Adobe/],
     ["a JPEG with a segment of no length", jpeg([0xff, 0xe0, 0, 0]), /a segment of 0 bytes/],
+    ["a PNG whose pixels inflate to far more than there are", png(1, 1, 8, 2, new Uint8Array(2 ** 26)), /damaged/],
+    ["a PNG whose last chunk is cut", small.subarray(0, small.length - 5), /PNG file that is damaged, cut off/],
+    ["a PNG without its last chunk", small.subarray(0, small.length - 12), /PNG file that is damaged, cut off/],
+    ["a PNG that needs what nobody knows", png(1, 1, 8, 2, white, [chunk("CgBI", white)]), /needs a chunk "CgBI"/],
+    ["a WebP whose last chunk is cut", notedWebp().subarray(0, -3), /WEBP file that is damaged, cut off/],
+    [
+      "a WebP with more pixels in it than it says",
+      notedWebp(framed("VP8 ", Uint8Array.of(0, 0, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f))),
+      /16383 x 16383 pixels in a picture of 4 x 4/,
+    ],
+    [
+      "a WebP animation with more pixels in a frame than it says",
+      notedWebp(
+        framed(
+          "ANMF",
+          Buffer.concat([
+            Buffer.alloc(16),
+            framed("VP8 ", Uint8Array.of(0, 0, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f)),
+          ]),
+        ),
+      ),
+      /16383 x 16383 pixels in a picture of 4 x 4/,
+    ],
+    ["a GIF that is cut in its frame", gif.subarray(0, 31), /GIF file that is damaged, cut off/],
+    [
+      "a JPEG of endless scans",
+      Uint8Array.of(
+        ...plainJpeg([90], false).subarray(0, -2),
+        ...Array.from({ length: 100 }, () => [0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0]).flat(),
+        ...[0xff, 0xd9],
+      ),
+      /more than 100 scans/,
+    ],
     ["a WebP of an unknown kind", new TextEncoder().encode("RIFF0000WEBPVP9 00000000000000"), /an unknown kind/],
     ["a file of many megabytes", new Uint8Array(33 * 2 ** 20), /bytes, and a picture may have/],
   ])("that is %s is refused by name", async (_, bytes, message) => {

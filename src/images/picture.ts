@@ -5,6 +5,7 @@
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { decodeFile } from "./decoder.ts";
 import { pictureHeader } from "./header.ts";
+import { pixelsOnly } from "./pixels-only.ts";
 
 /** Pixels of a picture. */
 export interface Picture {
@@ -24,12 +25,13 @@ export async function decodePicture(bytes: Uint8Array, name = "the picture"): Pr
   ensure(bytes.length <= mostPictureBytes, "bad_file", () => {
     return `${name} has ${bytes.length} bytes, and a picture may have ${mostPictureBytes}`;
   });
-  const { width, height, format } = pictureHeader(bytes, name);
+  const header = pictureHeader(bytes, name);
+  const { width, height, format } = header;
   ensure(width > 0 && height > 0, "bad_file", `${name}: a picture of ${width} x ${height} pixels has nothing to see`);
   ensure(width <= longestSide && height <= longestSide && width * height <= mostPixels, "bad_file", () => {
     return `${name} is ${width} x ${height} pixels large, and a picture may have ${mostPixels} (${longestSide} a side): make it smaller`;
   });
-  const decoded = await decodeFile(bytes, (cause) => {
+  const decoded = await decodeFile(pixelsOnly(bytes, header, name), header, (cause) => {
     throw new VentrisError(
       "bad_file",
       `${name}: a ${format.toUpperCase()} file that is damaged, cut off, or of a kind that is not supported`,
