@@ -11,7 +11,7 @@ import { fromHub, isOfHub, type Resolving, readResolving, requireReference } fro
 export type { ConvertStage, DownloadStage, LoadStage, OpenProgress, Resolving } from "./weights/references.ts";
 
 /** What the package leaves out, as its manifest says, too. */
-const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];
+export const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];
 
 /** Names of the models that ship with the package. */
 export async function shippedModels(): Promise<string[]> {

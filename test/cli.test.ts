@@ -805,6 +805,11 @@ describe("listings", () => {
     );
     const named = Object.fromEntries(entries.map((entry) => [entry.name, entry]));
     expect(named.knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
+    // What the package leaves out does not ship.
+    for (const name of ["argos", "knossos-units"]) expect(named[name]).toMatchObject({ origin: "repository" });
+    const { stdout: table } = await ventris(["models"]);
+    expect(table).toMatch(/^argos +in the repository /m);
+    expect(table).toMatch(/^knossos +ships /m);
     expect(named.knossos.parameters).toBeGreaterThan(5e6);
     expect(named.knossos.contextLength).toBe(1024);
     expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });

@@ -1,6 +1,6 @@
 /** Pictures at the faces: the server's image_url and the command's --image, on a checkpoint of LLaVA's form; and what they refuse. */
 import { spawnSync } from "node:child_process";
-import { rm, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PhotonImage } from "@cf-wasm/photon";
 import { generateText, type ModelMessage, tool } from "ai";
@@ -217,4 +217,15 @@ describe("ventris run --image", () => {
     expect(status).not.toBe(0);
     expect(stderr).toMatch(message);
   });
+});
+
+it("argos says of its examples what its card tells", { timeout: 300_000 }, async () => {
+  const card = await readFile(join(root, "models/argos/README.md"), "utf8");
+  const shown = [...card.matchAll(/^ {4}\$ ventris run .*--image (\S+) "([^"]+)"\n {4}(.*)$/gm)];
+  expect(shown.length).toBe(9);
+  await using argos = await open("argos");
+  for (const [, file, question, answer] of shown) {
+    const { text } = await argos.generate([{ image: join(root, file) }, question], { temperature: 0 });
+    expect(text, question).toBe(answer);
+  }
 });

@@ -186,7 +186,7 @@ function sidebar(root, { pages, all, families }) {
   guide[0].items.unshift(entry("/guide/", "Contents"));
   guide.at(-1).items.push(entry("/guide/benchmarks"), entry("/features", "The 24 systems"), entry("/changelog"));
   const shipped = [
-    { text: "Models that ship", items: under("/models/").map((link) => entry(link)) },
+    { text: "Models", items: under("/models/").map((link) => entry(link)) },
     { text: "Examples", items: under("/examples/").map((link) => entry(link)) },
   ];
   const methods = [

@@ -11,7 +11,7 @@ import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
 import { suggestion } from "../names.ts";
-import { resolveModel, shippedModels } from "../references.ts";
+import { inRepositoryOnly, resolveModel, shippedModels } from "../references.ts";
 import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
@@ -20,7 +20,7 @@ import { formatTable } from "./table.ts";
 
 export interface ModelEntry {
   name: string;
-  origin: "shipped" | "cached" | "here";
+  origin: "shipped" | "repository" | "cached" | "here";
   path: string;
   /** Of a downloaded one: what was asked for, and the commit that it was. */
   revision?: string;
@@ -137,7 +137,7 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
 /** Of a downloaded one the revision, too, where the name does not say which it is. */
 function whereOf({ name, origin, revision, commit = "" }: ModelEntry, entries: readonly ModelEntry[]): string {
   const alone = entries.filter((other) => other.origin === "cached" && other.name === name).length === 1;
-  if (origin !== "cached") return { shipped: "ships", here: "here" }[origin];
+  if (origin !== "cached") return { shipped: "ships", repository: "in the repository", here: "here" }[origin];
   return alone && revision === "main" ? "downloaded" : `downloaded, ${revision ?? "partly"} ${commit.slice(0, 7)}`;
 }
 
@@ -161,7 +161,7 @@ async function removeModel(
   const found = known.filter((entry) => entry.name === name);
   const downloaded = found.filter(({ origin }) => origin === "cached");
   if (downloaded.length === 0) {
-    ensure(found.length === 0, "bad_option", `${name} ships with the package: only downloaded models can be removed`);
+    ensure(found.length === 0, "bad_option", `${name} was not downloaded: only downloaded models can be removed`);
     const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
     const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "none was downloaded";
     throw new VentrisError("unavailable", `no downloaded model "${name}": ${there}${suggestion(name, names)}`);
@@ -249,10 +249,12 @@ function nameHere(path: string): string {
   return near.length < path.length ? (near.includes(sep) || near === "." ? near : `.${sep}${near}`) : path;
 }
 
-/** Models that ship with the package and those in the cache folder. */
+/** Models that ship with the package, those that only its repository has, and those in the cache folder. */
 export async function listModels(): Promise<ModelEntry[]> {
   const shipped = await Promise.all(
-    (await shippedModels()).map(async (name) => describeModel(name, "shipped", await resolveModel(name))),
+    (await shippedModels()).map(async (name) =>
+      describeModel(name, inRepositoryOnly.includes(name) ? "repository" : "shipped", await resolveModel(name)),
+    ),
   );
   return [...shipped, ...(await cachedModels())];
 }
