@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { open } from "../dist/index.js";
 import { foresightOf, guessAccuracy } from "../dist/methods/speculative/accuracy.js";
+import { openMultimodal } from "../dist/methods/speculative/multimodal/draft.js";
 import * as seeingMeasures from "../dist/methods/speculative/multimodal/measuring.js";
 import { familyOf } from "../dist/models/families.js";
 import { loraSites } from "../dist/models/lora.js";
@@ -26,7 +27,7 @@ import { randomPrompt } from "./weights/random.mjs";
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
 
 /** What models that see are measured by. */
-export const seeing = { ...seeingMeasures, openDrawings, openEmoji, bootstrap, meanOf };
+export const seeing = { ...seeingMeasures, openMultimodal, openDrawings, openEmoji, bootstrap, meanOf };
 
 export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
 export { bootstrap, meanOf, ratioOf } from "../dist/papers/statistics.js";

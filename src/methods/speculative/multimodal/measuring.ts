@@ -1,7 +1,9 @@
 /** What the reproduction and the bench measure a model that sees and its drafts by: held-out questions, how a draft agrees, the names of pictures. */
+
 import { argmax } from "../../../engine/distribution.ts";
 import type { Extension, ForestNode, VectorRow } from "../../../engine/forest.ts";
 import { logSumExp } from "../../../engine/shapers/logprobs.ts";
+import type { TapRows } from "../../../engine/sites/delivery.ts";
 import { ensure } from "../../../errors.ts";
 import type { Model } from "../../../papers/reproduction.ts";
 import { type PicturePrompt, pictureRows } from "../../../pictures.ts";
@@ -30,13 +32,16 @@ const asked: readonly QuestionKind[] = [
   "whether",
 ];
 
-/** Questions about scenes of the test split, of one kind or of all in turns. */
+/** Those whose answers are in a word or two: half of the words of a description say where things stand, whatever they are. */
+export const visionQuestions: readonly QuestionKind[] = ["what", "position", "count", "colour", "whether"];
+
+/** Questions about scenes of the test split, of kinds in turns. */
 export function sceneQuestions(
   count: number,
-  { size, seed, kind }: { size: number; seed: number; kind?: QuestionKind },
+  { size, seed, kinds = asked }: { size: number; seed: number; kinds?: readonly QuestionKind[] },
 ): Asked[] {
   return Array.from({ length: count }, (_, number) => {
-    const { scene, question, answer } = askedScene("test", kind ?? asked[number % asked.length], seed, number);
+    const { scene, question, answer } = askedScene("test", kinds[number % kinds.length], seed, number);
     return { prompt: [{ image: pictureOf(scene, size) }, question], check: (text) => text.trim() === answer };
   });
 }
@@ -55,8 +60,39 @@ export function textQuestions(count: number, seed: number): { content: string; c
 export const rowsOf = (model: Model, prompt: PicturePrompt): Promise<readonly (number | VectorRow)[]> =>
   pictureRows(model, prompt)();
 
+/** What a draft reads of a text but its last row, which is drafted from the next: `pictures` take the place of the text's own, none are left out. */
+function draftRows(
+  whole: readonly (number | VectorRow)[],
+  { values, width }: TapRows,
+  pictures: readonly (VectorRow | undefined)[],
+): NetworkRow[] {
+  const given: NetworkRow[] = [];
+  let seen = 0;
+  for (const [before, row] of whole.slice(1, -1).entries()) {
+    const vector = typeof row === "number" ? undefined : pictures[seen++];
+    if (typeof row !== "number" && !vector) continue;
+    const position = given.length;
+    const place = { state: values.subarray(before * width, (before + 1) * width), position, parent: position - 1 };
+    given.push(vector ? { token: 0, vector: vector.values, ...place } : { token: row as number, ...place });
+  }
+  return given;
+}
+
+const picturesIn = (rows: readonly (number | VectorRow)[]) => rows.filter((row) => typeof row !== "number");
+
+/** What a draft reads of a prompt before it drafts anything, with its pictures' rows and without. */
+export async function draftPrompt(
+  model: Model,
+  prompt: PicturePrompt,
+): Promise<{ rows: NetworkRow[]; words: NetworkRow[] }> {
+  const rows = await rowsOf(model, prompt);
+  const { tokens, taps } = await model.decode(rows, { temperature: 0, maxTokens: 2, taps: ["final"] }).final;
+  const whole = [...rows, ...tokens];
+  return { rows: draftRows(whole, taps!.final, picturesIn(rows)), words: draftRows(whole, taps!.final, []) };
+}
+
 /**
- * Share of the tokens of the model's own answer that a draft foretells with its first choice, each below the answer so far; and of the same where the
+ * How many of the tokens of the model's own answer a draft foretells with its first choice, each below the answer so far; and of the same where the
  * draft is shown another picture (the model is not).
  */
 export async function draftAgreement(
@@ -67,28 +103,16 @@ export async function draftAgreement(
   const draft = await openMultimodal(model, layer);
   const [rows, swappedRows] = await Promise.all([rowsOf(model, prompt), rowsOf(model, other)]);
   const { tokens, taps } = await model.decode(rows, { temperature: 0, maxTokens, taps: ["final"] }).final;
-  const { values, width } = taps!.final;
-  const pictures = swappedRows.filter((row) => typeof row !== "number");
-  async function agreeing(swap: boolean): Promise<number> {
-    let [seen, position] = [0, 0];
-    const given: NetworkRow[] = [];
-    const whole = [...rows, ...tokens];
-    for (let at = 1; at + 1 < whole.length; at++) {
-      const row = whole[at];
-      const vector = typeof row === "number" ? undefined : swap ? pictures[seen++] : row;
-      if (vector && draft.form === "text-only") continue;
-      const place = { state: values.subarray((at - 1) * width, at * width), position, parent: position - 1 };
-      given.push(vector ? { token: 0, vector: vector.values, ...place } : { token: row as number, ...place });
-      position += 1;
-    }
-    const { logits } = await draft.cache().run(given);
+  async function agreeing(shown: readonly (number | VectorRow)[]): Promise<number> {
+    const pictures = draft.form === "text-only" ? [] : picturesIn(shown);
+    const { logits } = await draft.cache().run(draftRows([...rows, ...tokens], taps!.final, pictures));
     // The last rows stand for the answer's tokens from the second on.
     const last = tokens.length - 1;
     return tokens.slice(1).filter((token, i) => argmax(logits[logits.length - last + i]) === token).length;
   }
   const count = tokens.length - 1;
   if (count < 1) return { own: 0, swapped: 0, count: 0 };
-  return { own: await agreeing(false), swapped: await agreeing(true), count };
+  return { own: await agreeing(rows), swapped: await agreeing(swappedRows), count };
 }
 
 /** Texts by their tokens, with what they have in common written once. */

@@ -48,11 +48,18 @@ export const paper: Paper = {
       holds: { atLeast: 0.98 },
     },
     {
-      id: "sees",
-      says: "It looks at the image.",
-      paper: { setting: "a text-only draft cannot" },
-      ours: "first-token agreement on vision questions, right image minus swapped image",
+      id: "looks",
+      says: "The token that it drafts first looks at the image.",
+      paper: { setting: "image rows enter the draft" },
+      ours: "questions about what is there, without descriptions: share of the answer that the first drafted token foretells, right image minus swapped image",
       holds: { above: 0, surely: true },
+    },
+    {
+      id: "blind",
+      says: "That of a text-only draft does not.",
+      paper: { setting: "image rows are left out" },
+      ours: "the same of the text-only draft",
+      holds: { atLeast: 0, atMost: 0 },
     },
     {
       id: "speed",

@@ -1,8 +1,8 @@
-/** Multimodal speculative decoding's claims: tokens a pass over a coupled draft's, with pictures and of texts; what the draft sees; speed; identity. */
+/** Multimodal speculative decoding's claims: tokens a pass over a coupled draft's, with pictures and of texts; what drafts see; speed; identity. */
 import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { draftAgreement, sceneQuestions, textQuestions } from "./measuring.ts";
+import { draftAgreement, sceneQuestions, textQuestions, visionQuestions } from "./measuring.ts";
 
 type Prompt = Parameters<Model["decode"]>[0];
 
@@ -15,9 +15,11 @@ interface Row {
   readonly coupled: Counted;
   /** Tokens a second, drafted and plain. */
   readonly speeds: readonly [number, number];
-  /** First choices of the draft that agree, its own picture and another's; of the questions with pictures. */
-  readonly agreement?: { readonly own: number; readonly swapped: number; readonly count: number };
 }
+
+/** First choices of a draft that agree with the model's answer, with the picture that was asked about and with another's. */
+type Agreement = Awaited<ReturnType<typeof draftAgreement>>;
+const seers = ["multimodal", "text-only"] as const;
 
 const perPass = (counted: readonly Counted[]): number =>
   counted.reduce((sum, [tokens]) => sum + tokens, 0) / counted.reduce((sum, [, passes]) => sum + passes, 0);
@@ -36,7 +38,7 @@ export const reproduction = defineReproduction({
     quick: { prompts: 24, tokens: 48, budget: 24 },
     full: { prompts: 200, tokens: 64, budget: 24 },
   },
-  steps: ({ prompts }) => 2 * prompts,
+  steps: ({ prompts }) => 3 * prompts,
   async measure({ open, step, signal, seed }, { prompts: count, tokens: maxTokens, budget }) {
     const model = await open("argos");
     const size = model.config.vision!.imageSize;
@@ -55,26 +57,33 @@ export const reproduction = defineReproduction({
       const same = [own, coupled].every(({ tokens }) => tokens.join() === plain.tokens.join());
       return { same: same ? 1 : 0, counted: own.counted, coupled: coupled.counted, speeds: [own.speed, plain.speed] };
     }
-    const kept = async (key: string, work: () => Promise<Row>): Promise<Row> =>
-      (await step(key, async () => (await work()) as unknown as Json)) as unknown as Row;
+    const kept = async <T>(key: string, work: () => Promise<T>): Promise<T> =>
+      (await step(key, async () => (await work()) as unknown as Json)) as unknown as T;
 
-    const scenes = sceneQuestions(count + 1, { size, seed: seed + 500 });
     const shown: Row[] = [];
+    for (const [i, { prompt }] of sceneQuestions(count, { size, seed: seed + 500 }).entries())
+      shown.push(await kept(`picture ${i + 1}`, () => rowOf(prompt, i)));
+    const scenes = sceneQuestions(count + 1, { size, seed: seed + 700, kinds: visionQuestions });
+    const swapped: Agreement[][] = [];
     for (let i = 0; i < count; i++) {
-      const [{ prompt }, { prompt: next }] = [scenes[i], scenes[i + 1]];
-      const row = await kept(`picture ${i + 1}`, async () => ({
-        ...(await rowOf(prompt, i)),
-        agreement: await draftAgreement(model, "multimodal", { prompt, other: next, maxTokens }),
-      }));
-      shown.push(row);
+      const [{ prompt }, { prompt: other }] = [scenes[i], scenes[i + 1]];
+      const both = async (): Promise<Agreement[]> => {
+        const agreements: Agreement[] = [];
+        for (const layer of seers) agreements.push(await draftAgreement(model, layer, { prompt, other, maxTokens }));
+        return agreements;
+      };
+      swapped.push(await kept(`swapped ${i + 1}`, both));
     }
     const texts: Row[] = [];
     for (const [i, { content }] of textQuestions(count, seed + 500).entries())
       texts.push(await kept(`text ${i + 1}`, () => rowOf([{ role: "user", content }], count + i)));
 
-    const sees = shown.flatMap(({ agreement }) =>
-      agreement && agreement.count > 0 ? [(agreement.own - agreement.swapped) / agreement.count] : [],
-    );
+    const looking = (draft: number) => {
+      const agreements = swapped.map((each) => each[draft]).filter(({ count }) => count > 0);
+      const falls = agreements.map(({ own, swapped, count }) => (own - swapped) / count);
+      const details = { right: mean(agreements.map(({ own, count }) => own / count)) };
+      return { ...meanOf(falls.length > 0 ? falls : [0], seed), ...(falls.length > 0 && { details }) };
+    };
     const rates = (rows: readonly Row[], side: "counted" | "coupled") =>
       perPass(rows.map((row) => row[side]).filter(([tokens]) => tokens > 0));
     return [
@@ -88,7 +97,8 @@ export const reproduction = defineReproduction({
         ...overCoupled(texts, seed),
         details: { decoupled: rates(texts, "counted"), coupled: rates(texts, "coupled") },
       },
-      { claim: "sees", ...meanOf(sees.length > 0 ? sees : [0], seed) },
+      { claim: "looks", ...looking(0) },
+      { claim: "blind", ...looking(1) },
       {
         claim: "speed",
         ...ratioOf(
