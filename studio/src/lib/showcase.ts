@@ -25,6 +25,11 @@ export function runAddress(paper: PaperCard): string | undefined {
   return "live" in showcase && !site ? address("trace", name, { live: "yes" }) : undefined;
 }
 
+/** The picture before a paper's own prompt, which its kept run was shown, as a data URL. */
+export function shownTo({ showcase }: PaperCard): string | undefined {
+  return showcase && "prompt" in showcase && showcase.scene ? sceneUrl(showcase.scene) : undefined;
+}
+
 /** The picture of a scene as a data URL. */
 export function sceneUrl({ seed, number, size }: NonNullable<PromptShowcase["scene"]>): string {
   const { pixels } = pictureOf(sceneOf("test", seed, number), size);
