@@ -41,7 +41,7 @@ import { shippedWith } from "./models/shipping.ts";
 import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import { requireWhole } from "./numbers.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
-import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
+import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows, requireWholePictures } from "./pictures.ts";
 import { strictly } from "./strict.ts";
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
@@ -474,6 +474,7 @@ function promptRows(
     return `${named(given, given.place)}: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
   });
   for (const [i, row] of rows.entries()) requireRow(model, row, `${named(given, given.place)}[${i}]`);
+  if (model.config.vision) requireWholePictures(rows, model.config.vision.rows, named(given, given.place));
   return rows;
 }
 

@@ -74,6 +74,15 @@ test("another picture, and two of them, matter", async () => {
   expect(await logits([{ image: file }, "what is it"])).toBe(one);
 });
 
+test("rows of a picture are taken whole", async () => {
+  const rows = await model.ability("vision").see({ width: 1, height: 1, pixels: Uint8Array.of(9, 9, 9) });
+  expect((await model.decode([0, ...rows, ...rows, 5], run).final).tokens.length).toBeGreaterThan(0);
+  for (const part of [rows.slice(0, -2), rows.slice(1), rows.toReversed(), [...rows, rows[0]]])
+    expect(() => model.decode([0, ...part, 5], run)).toThrow(
+      /^(decode )?prompt\[\d+\]: a picture is \d+ rows in their order, and here are/,
+    );
+});
+
 test("text that names the placeholder is text", async () => {
   const { counters } = await model.generate([{ image: file }, "is 'image' a word"], run);
   const { counters: plain } = await model.generate([{ image: file }, "is a word"], run);
@@ -84,6 +93,23 @@ test("text that names the placeholder is text", async () => {
 describe("refused by name:", () => {
   test.each<[string, () => Prompt, RegExp]>([
     ["a URL", () => [{ image: "https://example.org/cat.png" }, "x"], /nothing is fetched from elsewhere/],
+    [
+      "the URL of a file",
+      () => [{ image: "file:///x.png" }, "x"],
+      /a file's path, not a URL such as "file:\/\/\/x\.png"$/,
+    ],
+    ["a URL of another kind", () => [{ image: "ftp://x/y.png" }, "x"], /a file's path, not a URL such as/],
+    ["an empty path", () => [{ image: "" }, "x"], /prompt\[0\]: the path of the picture is empty$/],
+    [
+      "the URL of a file in a message",
+      () => [{ role: "user", content: [{ type: "image_url", image_url: { url: "file:///x.png" } }] }],
+      /only data URLs are taken, not "file:\/\/\/x\.png"$/,
+    ],
+    ...[Number.NaN, Number.POSITIVE_INFINITY, -1, 256].map((value): [string, () => Prompt, RegExp] => [
+      `pixels of ${value}`,
+      () => [{ image: { width: 1, height: 1, pixels: Float32Array.of(0, value, 9) as never } }, "x"],
+      /pixels must be numbers from 0 to 255$/,
+    ]),
     [
       "a URL in a message",
       () => [{ role: "user", content: [{ type: "image_url", image_url: { url: "http://x/y.png" } }] }],

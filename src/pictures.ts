@@ -60,11 +60,11 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
     "bad_option",
     () => `${where}: image_url must be { url: "data:image/…" }, not ${shown(given)}`,
   );
-  ensure(
-    url.startsWith("data:"),
-    "bad_option",
-    `${where}: only data URLs are taken, not ${shown(url.slice(0, 100))}: nothing is fetched from elsewhere`,
-  );
+  ensure(url.startsWith("data:"), "bad_option", () => {
+    // Of servers that were told to fetch, such addresses do not come here.
+    const why = /^https?:/i.test(url) ? ": nothing is fetched from elsewhere" : "";
+    return `${where}: only data URLs are taken, not ${shown(url.slice(0, 100))}${why}`;
+  });
   return url;
 }
 
@@ -115,6 +115,21 @@ export function pictureRows(
   };
 }
 
+/** Rows that `see` gave are whole pictures: of a part the model would say something, and of nothing that it was taught. Errors: `bad_option`. */
+export function requireWholePictures(rows: Rows, each: number, place: string): void {
+  const idAt = (at: number): string => (typeof rows[at] === "object" ? rows[at].id : "");
+  for (let at = 0; at < rows.length; at++) {
+    const [, picture] = /^(picture [0-9a-f]{64}) \d+$/.exec(idAt(at)) ?? [];
+    if (!picture) continue;
+    let count = 0;
+    while (idAt(at + count) === `${picture} ${count}`) count += 1;
+    ensure(count === each, "bad_option", () => {
+      return `${place}[${at}]: a picture is ${each} rows in their order, and here are ${count === 0 ? "others" : `${count} of them`}`;
+    });
+    at += count - 1;
+  }
+}
+
 /** What a user says with pictures. Errors: `bad_option`. */
 export function messageOf(prompt: PicturePrompt): ChatMessage {
   for (const [i, piece] of prompt.entries())
@@ -140,8 +155,12 @@ const mediaTypes = ["image/png", "image/jpeg", "image/jpg", "image/webp", "image
 /** Errors: `bad_option`. */
 function checkSource(source: ImageSource, where: string): void {
   if (typeof source === "string") {
-    ensure(source !== "" && !/^https?:/i.test(source), "bad_option", () => {
+    ensure(source !== "", "bad_option", `${where}: the path of the picture is empty`);
+    ensure(!/^https?:/i.test(source), "bad_option", () => {
       return `${where}: a picture is a file's path, a data URL or bytes, not ${shown(source.slice(0, 100))}: nothing is fetched from elsewhere`;
+    });
+    ensure(!/^[a-z][a-z0-9+.-]*:\/\//i.test(source), "bad_option", () => {
+      return `${where}: a picture is a file's path, not a URL such as ${shown(source.slice(0, 100))}`;
     });
     if (!/^data:/i.test(source)) return;
     const [, type = "text/plain", flags] = dataUrl.exec(source.slice(0, 500)) ?? [];

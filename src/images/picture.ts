@@ -52,7 +52,8 @@ function onWhite(rgba: Uint8Array): Uint8Array {
 
 /** Pixels that a caller made. Errors: `bad_option`. */
 export function checkPicture(picture: Picture): Picture {
-  const { width, height, pixels } = picture;
+  const { width, height } = picture;
+  const pixels = picture.pixels as ArrayLike<number> & { every: Uint8Array["every"] };
   const whole = [width, height].every((side) => Number.isInteger(side) && side >= 1 && side <= longestSide);
   ensure(whole && width * height <= mostPixels, "bad_option", () => {
     return `image: a picture of ${shown(width)} x ${shown(height)} pixels is not possible (1 to ${longestSide} a side, ${mostPixels} in all)`;
@@ -60,6 +61,9 @@ export function checkPicture(picture: Picture): Picture {
   const fits = ArrayBuffer.isView(pixels) && pixels.length === 3 * width * height;
   ensure(fits, "bad_option", () => {
     return `image: pixels must be ${3 * width * height} bytes, red, green and blue of each pixel, not ${shown(pixels?.length)}`;
+  });
+  ensure(pixels instanceof Uint8Array || pixels.every((value) => value >= 0 && value <= 255), "bad_option", () => {
+    return "image: pixels must be numbers from 0 to 255";
   });
   return picture;
 }

@@ -64,6 +64,13 @@ describe("what a model lacks, and which shipped model has it", () => {
     await expect(findPart(join(folder, "models", "kydonia"), "mine", "heads")).rejects.toThrow(/did you mean "medusa"/);
   });
 
+  test("no other of its kind where there are several, but by a near name", async () => {
+    const argos = join(packaged, "argos");
+    const failed = (name: string) => findPart(argos, name, "multimodal").catch((error: Error) => error.message);
+    expect(await failed("nobody")).not.toMatch(/did you mean/);
+    expect(await failed("abrubt")).toMatch(/did you mean "abrupt"/);
+  });
+
   test("a canvas", async () => {
     expect(await failure("learn2pd")).toMatch(/needs of its model: canvas;.*; of the shipped models ithaca has one$/);
     expect(() => pylos.decode({ fill: "a ___" })).toThrow(/; of the shipped models ithaca has one$/);

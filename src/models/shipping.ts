@@ -81,7 +81,9 @@ export async function findPart(modelFolder: string, reference: string, kind?: st
   if (await exists(within(reference, partFiles.card))) return reference;
   const names = beside.map(({ card }) => card.name);
   const short = reference.slice(0, 200);
-  const meant = meantBy(short, names) ?? beside.find(({ card }) => card.kind === kind)?.card.name;
+  // Of its kind one alone is meant by any name; of several only one that is nearly called so.
+  const alike = beside.filter(({ card }) => card.kind === kind);
+  const meant = meantBy(short, names) ?? (alike.length === 1 ? alike[0].card.name : undefined);
   const below = await cardBelow(reference, partFiles.card);
   const advice =
     below === undefined ? hint(meant) || (await partElsewhere(reference, kind)) : `; give the part in it, ${below}`;
