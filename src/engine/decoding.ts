@@ -20,6 +20,7 @@ import type { Shaper } from "./shapers/shaper.ts";
 import { checkTokens } from "./shapers/stages.ts";
 import type { TapRows } from "./sites/delivery.ts";
 import { requestEdit } from "./sites/ready.ts";
+import { StandIn } from "./stand-in.ts";
 import { stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
@@ -131,6 +132,12 @@ export interface Decoding {
    * only choose where to look call this too, and so emit the very tokens of plain decoding.
    */
   choose(node: ForestNode): number;
+  /**
+   * A row as the node of a token that turned out to stand in its place, behind the node that this token was said by: what is shaped and chosen
+   * there then knows the text before it, as with a placeholder's row below tokens of the same pass. Its logits are there until the next
+   * `commit`; the row itself where nothing stands otherwise.
+   */
+  standIn(row: ForestNode, parent: ForestNode, token: number): Promise<ForestNode>;
   /** Makes tokens output, in order. Stops at the first that finishes the run; returns how many were taken. */
   commit(tokens: readonly Commitment[]): number;
   /** Of searches: the texts found, best first, beside the one that becomes the output. */
@@ -200,6 +207,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
   const { lease, delivery } = reading;
   let hypotheses: readonly Hypothesis[] | undefined;
   let counted = 0;
+  let standIns: StandIn[] = [];
 
   function updateCounters(): void {
     // Methods that ask the constraint themselves have counted that.
@@ -242,6 +250,13 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     compares: choosing.compares,
     shapeApart: unconstrained.shapeApart,
     choose: choosing.choose,
+    async standIn(row, parent, token) {
+      if (row.parent === parent && row.token === token) return row;
+      const node = new StandIn(row, parent, token);
+      standIns.push(node);
+      await shaped.prepare([node]);
+      return node;
+    },
     commit(commitments) {
       delivery.take(commitments.map(({ from }) => from));
       for (const { from, token } of constraining ? commitments : []) {
@@ -252,6 +267,8 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       for (const { from, token } of commitments.slice(0, taken)) {
         for (const shaper of shapers) requireRun(shaper.chosen?.(from, token), `the shaper ${shaper.name}: chosen`);
       }
+      for (const node of standIns) node.forget();
+      standIns = [];
       updateCounters();
       const last = commitments[taken - 1];
       // Where nothing but the end may follow, no pass is needed to find that out.

@@ -60,6 +60,8 @@ export interface PackedUnits {
   readonly targets: Int32Array;
   /** What each row's target counts; their sum is 1. */
   readonly weights: Float32Array<ArrayBuffer>;
+  /** Placeholders that learn something. */
+  readonly learned: number;
 }
 
 const unseen = -1e9;
@@ -96,7 +98,6 @@ export function packUnits(
       packed.tokens[place] = text[at];
       packed.positions[place] = at;
       packed.targets[place] = text[at + 1];
-      packed.weights[place] = (1 - share) / (rows * length);
       for (let key = 0; key < at; key++) see(at, key);
     }
     const usable = unitsOf(row).filter(([start, end]) => start > 0 && end - start >= 2);
@@ -114,16 +115,19 @@ export function packUnits(
     }
   }
   for (const place of learned) packed.weights[place] = share / learned.length;
-  return packed;
+  // Without units the text has all of the loss, as in plain training.
+  const left = learned.length > 0 ? 1 - share : 1;
+  for (let row = 0; row < rows; row++) packed.weights.fill(left / (rows * length), row * whole, row * whole + length);
+  return { ...packed, learned: learned.length };
 }
 
-/** Of all weights of a model, which are updated in place. Errors: `bad_option`, and those of compiling. */
+/** Of all weights of a model, which are updated in place; `learned` counts the placeholders that have had something to learn. Errors: `bad_option`, and those of compiling. */
 export async function lexicalUnitsObjective(
   family: Family,
   config: ModelConfig,
   values: Values,
   options: UnitOptions,
-): Promise<LanguageModelObjective> {
+): Promise<LanguageModelObjective & { readonly learned: number }> {
   const { rows, length, threads, pad, threshold, longest, units: most, begin } = options;
   ensure(length > longest, "bad_option", `units: texts of ${length} tokens are shorter than units of ${longest}`);
   ensure(length + 1 <= config.contextLength, "bad_option", `training length ${length} exceeds the context`);
@@ -143,6 +147,7 @@ export async function lexicalUnitsObjective(
     mask: input("mask", [rows, 1, groups * whole, whole]),
   });
   const losses = crossEntropy(graph.logits, input("targets", [size], "int64"));
+  let learned = 0;
   const judge = await confidencesOf(family, config, values, { rows, length, threads });
   const objective = await graphObjective<TokenBatch>({
     loss: reduceSum(multiply(losses, input("weights", [size]))),
@@ -168,6 +173,7 @@ export async function lexicalUnitsObjective(
         options,
         groups,
       );
+      learned += packed.learned;
       const int64 = (data: Int32Array, dims: number[]) => ({ data: BigInt64Array.from(data, BigInt), dims });
       return {
         tokens: int64(packed.tokens, [rows, whole]),
@@ -180,6 +186,9 @@ export async function lexicalUnitsObjective(
   });
   return {
     ...objective,
+    get learned() {
+      return learned;
+    },
     async release() {
       await objective.release();
       await judge.release();

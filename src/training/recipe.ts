@@ -118,10 +118,12 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     "bad_option",
     "samples and kept models: a part alone is no model and writes no texts; look at the run by `ventris train status`",
   );
-  const units = recipe.units && unitsOf(recipe.units, tokenizer);
+  const unitOptions = recipe.units && unitsOf(recipe.units, tokenizer);
+  const units =
+    unitOptions && (await lexicalUnitsObjective(family, config, values, { rows, length, threads, ...unitOptions }));
   const objective =
     part?.objective ??
-    (units && (await lexicalUnitsObjective(family, config, values, { rows, length, threads, ...units }))) ??
+    units ??
     (await replicatedObjective(config, values, {
       rows,
       length,
@@ -146,6 +148,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   };
   await noteRun(options.runFolder, trained, corpus.openings);
   const { samples } = options;
+  const askedForUnits = Math.min(enoughForUnits, steps);
   const writeNow = (folder: string) => writeModel(trained, folder);
   try {
     const result = await train({
@@ -162,7 +165,10 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       config: run,
       checkpointFolder: options.runFolder,
       onProgress: options.onProgress,
-      afterStep: samples && ((step) => (step % samples.every === 0 ? samples.take(writeNow, step) : undefined)),
+      afterStep(step) {
+        if (step === askedForUnits && units?.learned === 0) onMessage(noUnits(step, unitOptions!.threshold));
+        return samples && step % samples.every === 0 ? samples.take(writeNow, step) : undefined;
+      },
       signal,
     });
     if (options.out && part) await part.write(options.out, { ...result, name: recipe.name });
@@ -182,6 +188,11 @@ function locate(
 ): string {
   return path.startsWith("./") ? beside(path) : absolute(path, dataFolder);
 }
+
+/** After so many steps without a unit there are none, or as good as none. */
+const enoughForUnits = 20;
+const noUnits = (steps: number, threshold: number): string =>
+  `units: the texts of the first ${plural(steps, "step")} have none, two tokens and more in a row to which the model gives more than ${threshold}: without units this is plain training; a smaller threshold finds some`;
 
 /** Of as many batches and more the loss is measured without a remark. */
 const fewBatches = 6;

@@ -244,6 +244,7 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     compares: false,
     shapeApart: absent("distributions"),
     choose: absent("distributions"),
+    standIn: absent("distributions"),
     draw,
     listing() {
       ensure(typeof given === "string", "bad_option", notFromItsMiddle);

@@ -147,6 +147,8 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
 export interface Shaped {
   logits(node: ForestNode): Float32Array | undefined;
   allowed(node: ForestNode): Uint32Array | undefined;
+  /** Has the shapers see nodes before anyone asks what may follow them. */
+  prepare(nodes: readonly ForestNode[]): Promise<void>;
   /** A lease whose nodes are prepared before anyone gets them. */
   watch(lease: Lease): Lease;
 }
@@ -165,7 +167,7 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
   const prepared = new WeakSet<ForestNode>();
   async function prepare(nodes: readonly ForestNode[]): Promise<void> {
     const fresh = [...new Set(nodes)].filter((node) => node.logits && !prepared.has(node));
-    if (fresh.length === 0) return;
+    if (preparing.length === 0 || fresh.length === 0) return;
     fresh.sort((a, b) => a.depth - b.depth);
     for (const shaper of preparing) requireRun(await shaper.prepare!(fresh), `the shaper ${shaper.name}: prepare`);
     for (const node of fresh) prepared.add(node);
@@ -173,6 +175,7 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
   return {
     logits: shapers.some((shaper) => shaper.logits) ? logits : (node) => node.logits,
     allowed: shapers.some((shaper) => shaper.allowed) ? allowed : () => undefined,
+    prepare,
     watch: (lease) => (preparing.length === 0 ? lease : watched(lease, prepare)),
   };
 }

@@ -109,7 +109,8 @@ export async function foresightDrafter(
           return nodes.map((node) => guessed[depths[node]]);
         },
       });
-      const nodes = foresight.rows && budget !== undefined ? Math.floor(limit / 2) : limit;
+      // Half of a fixed budget is for look-ahead rows. Of 1 there is a node in one round and a row in the next.
+      const nodes = foresight.rows && budget !== undefined ? Math.max(1, Math.floor(limit / 2)) : limit;
       const kept = await growTopK(drafting, {
         budget: nodes,
         width: nodes,

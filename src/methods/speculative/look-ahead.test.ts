@@ -153,7 +153,15 @@ describe.each(["prompt-tokens", "hidden-transfer"])("decoding with %s", (name) =
     for (const temperature of [0, 0.9]) {
       const run = { temperature, seed: 3, maxTokens: 24, frequencyPenalty: 1 };
       const plain = (await model.decode(text, run).final).tokens;
-      const kinds = [{}, { tree: "published" }, { levels: 1 }, { budget: 2, tree: "published" }, { budget: 40 }];
+      const kinds = [
+        {},
+        { tree: "published" },
+        { levels: 1 },
+        { budget: 2, tree: "published" },
+        { budget: 40 },
+        { budget: 1 },
+        { budget: 0, tree: "published" },
+      ];
       const runs = kinds.map((more) => model.decode(text, { ...run, method: method(more) }).final);
       for (const { tokens } of [
         ...(await Promise.all(runs)),
@@ -222,6 +230,9 @@ describe.each(["prompt-tokens", "hidden-transfer"])("decoding with %s", (name) =
     await expect(decode({ levels: 4 })).rejects.toThrow(/levels: 4 tokens ahead.*guesses 3/);
     await expect(decode({ [option]: "nobody" })).rejects.toThrow(/no part "nobody"/);
     await expect(decode({ tree: "published", budget: 500 })).rejects.toThrow(/budget: 503 nodes/);
+    await expect(decode({ tree: "published", budget: 1 })).rejects.toThrow(
+      /budget: 1 is too small for tree: "published".*at least 2, or 0/,
+    );
     await using second = await open(other.folder, { threads: 1 });
     await write(
       "foreign",
@@ -256,6 +267,31 @@ test("a draft with prompt tokens drafts what it drafts without them, in fewer pa
   const decode = (more: object) => model.decode(text, { ...run, method: methodChoice({ ...method, ...more }) }).final;
   await expect(decode({ tree: "published" })).rejects.toThrow(/tree: "published" is for the model's own/);
   await expect(decode({ draft: undefined })).rejects.toThrow(/length: means nothing with the model's own/);
+  await expect(decode({ levels: 3 })).rejects.toThrow(/levels: 3 tokens ahead are asked for, and prompts .* guesses 2/);
+  // By rank the draft's own trees are of another shape, and of other luck.
+  const passes: number[] = [];
+  for (const by of ["probability", "rank"]) {
+    const { tokens, counters } = await decode({ by, budget: 30, length: 8 });
+    expect(tokens).toEqual(plain.tokens);
+    passes.push(counters.draftPasses);
+  }
+  expect(passes[0]).not.toBe(passes[1]);
+});
+
+test("what fails in a draft's own guesses is said of the request", async () => {
+  const values = someNumbers(width, 1e30);
+  await write("failing", "prompt-tokens", [], { tokens: 1 }, { vectors: { shape: [1, width], values } });
+  const method = { name: "prompt-tokens", draft: tiny.folder, prompts: "failing", length: 4, budget: 4 };
+  const run = model.decode(text, {
+    temperature: 0,
+    maxTokens: 12,
+    method: methodChoice({ ...method, estimate: "draft" }),
+  });
+  const notes: string[] = [];
+  for await (const event of run) if (event.type === "draft" && event.note) notes.push(event.note);
+  const { counters } = await run.final;
+  expect(notes).toContainEqual(expect.stringMatching(/: guess 1 was not finite/));
+  expect(counters.failedDrafts).toBeGreaterThan(1);
 });
 
 test("transfers begin after layers that there are, in order, with matrices of the model's width", async () => {

@@ -68,7 +68,7 @@ describe("a part", () => {
     seed: 1,
     schedule: { kind: "constant", peak: 0.02 },
   };
-  const recipe = async (change: Record<string, unknown>, out: string) => {
+  const recipe = async (change: Record<string, unknown>, out: string, onMessage?: (message: string) => void) => {
     const path = join(folder, `${change.name}.json`);
     await writeFile(path, JSON.stringify({ ...tiny, ...change }));
     return runRecipe(path, {
@@ -77,6 +77,7 @@ describe("a part", () => {
       out,
       threads: 1,
       partKinds,
+      onMessage,
     });
   };
   beforeAll(async () => {
@@ -149,6 +150,26 @@ describe("a part", () => {
     const method = { name: "lexical-units", pad, beta: 0.3, lookAhead: 3 } as never;
     const { counters } = await model.decode("The cat 3 sat", { temperature: 0, maxTokens: 40, method }).final;
     expect(counters.tokensPerPass).toBeGreaterThan(1.05);
+  });
+
+  test("of units that no text has says so, and trains on the texts alone", async () => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const messages: string[] = [];
+    const trained = async (change: Record<string, unknown>) => {
+      const { name, units } = change as { name: string; units?: object };
+      const { history } = await recipe(
+        { name, steps: 3, continues, ...(units && { units }) },
+        join(folder, name),
+        (message) => messages.push(message),
+      );
+      return history.at(-1)!.loss;
+    };
+    const plain = await trained({ name: "without-units" });
+    const units = { pad: "<|mask|>", threshold: 0.9999, longest: 3, most: 3 };
+    expect(await trained({ name: "no-unit", units })).toBeCloseTo(plain, 4);
+    expect(messages).toContainEqual(
+      expect.stringMatching(/^units: the texts of the first 3 steps have none.*0\.9999.*smaller threshold/),
+    );
   });
 
   test("is refused where it does not fit, by name", async () => {

@@ -2,8 +2,9 @@
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { passCurve } from "../../engine/pass-curve.ts";
+import { ensure } from "../../errors.ts";
 import { type AcceptanceCounts, createAcceptanceEstimate, ranks } from "./acceptance.ts";
-import { nodesOf } from "./budget.ts";
+import { budgetOption, nodesOf } from "./budget.ts";
 import { type ForesightOptions, foresightDrafter } from "./foresight.ts";
 import type { Foresight } from "./guesses.ts";
 import { levelCurves } from "./levels.ts";
@@ -12,6 +13,9 @@ import { type Accuracies, fitTrees } from "./sparse-trees.ts";
 import type { Drafter } from "./speculate.ts";
 
 export const rowOptions = {
+  budget: budgetOption.describe(
+    "drafted tokens and look-ahead rows in a round, together: the rows from which the next round's tokens are guessed count, and take about half; default: as many as the measured pass times and their chances make worth while",
+  ),
   tree: z
     .enum(["adaptive", "published"])
     .default("adaptive")
@@ -22,14 +26,19 @@ export const rowOptions = {
 
 type Options = ForesightOptions & { readonly tree: "adaptive" | "published" };
 
-/** Errors: `bad_option` for a budget that does not fit a pass. */
+/** Errors: `bad_option` for a budget that does not fit a pass, or is too small for the published trees. */
 export async function rowDrafter(decoding: Decoding, foresight: Foresight, options: Options): Promise<Drafter> {
   const { budget, topK, estimate, tree } = options;
-  if (tree === "adaptive") return foresightDrafter(decoding, foresight, options);
+  if (tree === "adaptive" || budget === 0) return foresightDrafter(decoding, foresight, options);
   const { model, settings, signal, forest } = decoding;
   const { temperature } = settings;
   const { levels } = foresight;
   const width = foresight.rows!(1).length;
+  ensure(
+    budget === undefined || budget > width,
+    "bad_option",
+    `budget: ${budget} is too small for tree: "published", whose nodes have look-ahead rows of their own: ask for at least ${1 + width}, or 0 for plain decoding`,
+  );
   const root = levels * width;
   nodesOf(decoding, budget === undefined ? undefined : budget + root, 0);
   const measured = estimate === "measured";

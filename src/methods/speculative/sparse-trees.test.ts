@@ -104,7 +104,15 @@ test("the budget is that of the most tokens a second: small where rows are dear,
   expect(fitted(0.02).budget).toBeLessThan(fitted(1e-4).budget);
   expect(fitTrees(accuracies, { width: 1, budget: 12, most: 60 }).budget).toBe(12);
   // Levels of no use, and guesses that are never right.
-  expect(treesOfBudget([[0, 0]], 8).tokensPerPass).toBe(1);
+  const zeros = treesOfBudget(
+    [
+      [0, 0],
+      [0, 0],
+    ],
+    8,
+  );
+  expect(zeros.tokensPerPass).toBe(1);
+  expect(zeros.states.map(({ paths }) => paths)).toEqual([[[0]], [[0]]]); // a chain of one node
 });
 
 test("trees are built of the accuracies that were measured, not of what was supposed before", () => {

@@ -60,7 +60,9 @@ interface Unpruned {
 }
 
 function treeOf(accuracies: Accuracies, depth: number, count: number): Unpruned {
-  const chosen = bestPaths(accuracies, depth, count);
+  const found = bestPaths(accuracies, depth, count);
+  // Guesses that were never right where they were measured are tried by one node all the same.
+  const chosen = found.length > 0 ? found : [{ path: [0], score: 0 }];
   const places = new Map([["", 0]]);
   const last = [1];
   for (const [i, { path, score }] of chosen.entries()) {

@@ -141,6 +141,18 @@ describe("a draft", () => {
       /up_proj\.weight has shape \[65,32\].*\[64,32\]/,
     );
     await expect(decode("nobody")).rejects.toThrow(/no part "nobody"/);
+    // A folder of the working directory is no part: the model's own of that name comes first.
+    const path = join(tiny.folder, "parts", "other");
+    await model.writePart(path, {
+      kind: "prompt-tokens",
+      name: "src",
+      tensors: new Map([["x", { shape: [1], values: someNumbers(1, 1) }]]),
+    });
+    await expect(decode("src")).rejects.toThrow(/is a part of the kind|prompt-tokens/);
+    const pickled = join(tiny.folder, "pickled");
+    await mkdir(pickled);
+    await writeFile(join(pickled, "pytorch_model.bin"), "x");
+    await expect(decode(pickled)).rejects.toThrow(/pytorch_model\.bin is not read, .*: model\.safetensors is wanted/);
   });
 
   test("whose numbers are not finite is left aside for the round", async () => {

@@ -6,12 +6,13 @@
 
 import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
-import { exists, within } from "../../../files.ts";
+import { within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import type { Part } from "../../../models/parts.ts";
 import { concat, linear, type Tensor } from "../../../tensor/index.ts";
 import { fileIdentity, findWeights, openWeights } from "../../../weights/index.ts";
+import { type Publication, partUnlessPublished } from "../published-part.ts";
 
 export const eagleKind = "eagle";
 
@@ -83,18 +84,23 @@ export interface EagleValues {
   readonly layer: ReadonlyMap<string, Float32Array>;
 }
 
+const publication: Publication = {
+  file: "model.safetensors",
+  pickles: ["pytorch_model.bin"],
+  holds: (folder) => findWeights(folder).then(Boolean, () => false),
+};
+
 type Host = Pick<DecodingModel, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
 /**
- * A part of the kind `eagle`, or a folder with a published draft: `fc.weight`, perhaps `fc.bias`, and `layers.0.…` under Llama's names; embeddings
+ * A part of the kind `eagle`, or else a folder with a published draft: `fc.weight`, perhaps `fc.bias`, and `layers.0.…` under Llama's names; embeddings
  * that it carries along are the model's own and are not read. Errors: `unavailable`, `bad_file`; `bad_option` for a part of another model.
  */
 export async function readEagle(model: Host, reference: string): Promise<EagleValues> {
   const { config, family } = model;
   const width = config.hiddenSize;
-  const isPart = !(await exists(reference)) || (await exists(within(reference, "part.json")));
-  if (isPart) {
-    const part = await model.part(reference, eagleKind);
+  const part = await partUnlessPublished(model, reference, eagleKind, publication);
+  if (part) {
     const { card, folder, tensors } = part;
     const take = takerOf(part, model.name);
     return {

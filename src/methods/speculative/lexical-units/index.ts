@@ -20,8 +20,9 @@ import { speculate } from "../speculate.ts";
 /** The name of the placeholder in tokenizers of ours. */
 const placeholder = "<|pad|>";
 
-/** Errors: `bad_option` where there is none. */
-function padOf({ tokenizer, config, name }: DecodingModel, asked: number | undefined): number {
+/** Errors: `bad_option` where there is none, or one that ends the text. */
+function padOf({ model, endTokens }: Decoding, asked: number | undefined): number {
+  const { tokenizer, config, name } = model;
   const pad = asked ?? tokenizer?.specialTokens?.get(placeholder);
   ensure(
     pad !== undefined && pad < config.vocabularySize,
@@ -29,6 +30,11 @@ function padOf({ tokenizer, config, name }: DecodingModel, asked: number | undef
     pad === undefined
       ? `pad: the tokenizer of ${name} has no ${placeholder}: which token is the placeholder that the model was trained with?`
       : `pad: ${pad} is outside the vocabulary of ${config.vocabularySize}`,
+  );
+  ensure(
+    !endTokens.has(pad),
+    "bad_option",
+    `pad: ${pad} ends the text: the placeholder is what the model reads, not what it says`,
   );
   return pad;
 }
@@ -67,7 +73,8 @@ async function decodeUnits(decoding: Decoding, pad: number, { beta, lookAhead, g
   const repeats = (before: number, token: number): boolean => guard && isRepetition(before, token, textOf);
   let tip = await decoding.prefill();
   const first = decoding.choose(tip);
-  decoding.commit([{ token: first, from: tip }]);
+  let before: Commitment = { token: first, from: tip };
+  decoding.commit([before]);
   /** Output whose rows are not in the forest. */
   let pending = [first];
   while (!decoding.finished) {
@@ -87,11 +94,15 @@ async function decodeUnits(decoding: Decoding, pad: number, { beta, lookAhead, g
     const last = nodes[pending.length - 1];
     const said: Commitment[] = [];
     const confidences: number[] = [];
-    for (const [i, node] of nodes.slice(pending.length - 1).entries()) {
-      const law = decoding.greedy ? undefined : decoding.shape(node as ForestNode);
+    for (const [i, row] of nodes.slice(pending.length - 1).entries()) {
+      if (!row.logits) break; // a placeholder's row that failed
+      // What shapers see before a placeholder is what was said before it, in this pass, too.
+      const node = await decoding.standIn(row, before.from, before.token);
+      const law = decoding.greedy ? undefined : decoding.shape(node);
       // The first is what plain decoding says; of a placeholder it is the likeliest.
       const token = i === 0 || !law ? decoding.choose(node) : argmax(law);
-      said.push({ token, from: node });
+      before = { token, from: node };
+      said.push(before);
       confidences.push(law ? law[token] : probabilityOf(node, token));
       if (endTokens.has(token)) break;
     }
@@ -112,6 +123,7 @@ async function decodeUnits(decoding: Decoding, pad: number, { beta, lookAhead, g
     decoding.commit(taken);
     lease.release([tip, ...nodes.slice(0, pending.length - 1)]);
     tip = last;
+    before = taken[length - 1];
     pending = taken.map(({ token }) => token);
   }
 }
@@ -185,7 +197,7 @@ export const lexicalUnits = defineMethod({
   }),
   async decode(decoding, options) {
     const { model } = decoding;
-    const pad = padOf(model, options.pad);
+    const pad = padOf(decoding, options.pad);
     if (!options.verify) {
       ensure(
         !decoding.constraining,

@@ -2,6 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../../calls.ts";
+import type { RequestOptions } from "../../../engine/decoding.ts";
+import type { ForestNode } from "../../../engine/forest.ts";
+import type { Shaper } from "../../../engine/shapers/shaper.ts";
 import { type Model, open } from "../../../open.ts";
 import { identifyUnits, packUnits } from "../../../training/lexical-units.ts";
 import { acceptedLength, isRepetition } from "./index.ts";
@@ -51,6 +54,11 @@ describe("units of a text", () => {
     expect(packed.weights.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
     expect(packed.weights[6]).toBeCloseTo(0.5 / 3, 6);
     expect(packed.weights[7]).toBe(0); // not used
+    expect(packed.learned).toBe(3);
+    // Without units the text has all of the loss.
+    const none = packUnits({ tokens, rows: 1, length }, () => [], { pad: 7, longest, share: 0.5, units: most }, 1);
+    expect(none.learned).toBe(0);
+    expect([...none.weights]).toEqual([...Array(6).fill(Math.fround(1 / 6)), 0, 0, 0, 0]);
   });
 });
 
@@ -112,6 +120,53 @@ describe("decoding", () => {
     expect(model.forest.held).toBe(0);
   });
 
+  test("shapers see before a placeholder what was said before it in the same pass", async () => {
+    const all = method({ beta: 0, guard: false });
+    const decode = async (options: RequestOptions & { shapers?: readonly never[] } = {}) =>
+      (await model.decode(text, { temperature: 0, maxTokens: 32, method: all, ...options }).final).tokens;
+    const pairsTwice = (tokens: readonly number[]): number => {
+      const pairs = [...text, ...tokens].slice(1).map((token, i) => `${[...text, ...tokens][i]} ${token}`);
+      return pairs.length - new Set(pairs).size;
+    };
+    expect(pairsTwice(await decode())).toBeGreaterThan(5);
+    expect(pairsTwice(await decode({ noRepeatNgram: 2 }))).toBe(0);
+    expect(pairsTwice(await decode({ noRepeatNgram: 2, temperature: 0.9 }))).toBe(0);
+    expect(new Set(await decode({ frequencyPenalty: 100, maxTokens: 16 })).size).toBe(16);
+
+    const repetitionPenalty = 3;
+    const [first] = await decode({ repetitionPenalty });
+    const wanted = [first];
+    for (const row of tiny.logits([...text, first, 7, 7, 7]).slice(-4)) {
+      const scores = Array.from(row, (x, token) =>
+        [...text, ...wanted].includes(token) ? (x > 0 ? x / repetitionPenalty : x * repetitionPenalty) : x,
+      );
+      wanted.push(scores.indexOf(Math.max(...scores)));
+    }
+    expect((await decode({ repetitionPenalty })).slice(0, 5)).toEqual(wanted);
+
+    // A shaper of a caller's own is shown each place once, behind the text as it came to be; so are states that go from token to token.
+    const prepared: string[] = [];
+    const texts: string[] = [];
+    const textOf = (node: ForestNode | undefined): number[] => (node ? [...textOf(node.parent), node.token] : []);
+    const shaper: Shaper = {
+      name: "watching",
+      async prepare(nodes) {
+        for (const node of nodes) prepared.push(textOf(node).join());
+      },
+      logits(node, logits) {
+        texts.push(textOf(node).join());
+        return logits;
+      },
+    };
+    const said = await decode({ shapers: [(() => shaper) as never] });
+    for (const end of said.keys()) {
+      const before = [...text, ...said.slice(0, end)].join();
+      expect(texts).toContain(before);
+      expect(prepared).toContain(before);
+    }
+    expect(await decode({ mirostat: { version: 2 }, temperature: 0.9 })).toHaveLength(32);
+  });
+
   test("ends with the context, and refuses what it cannot honour by name", async () => {
     const full = Array.from({ length: 93 }, (_, i) => 3 + (i % 40));
     const { finish, tokens } = await model.decode(full, { temperature: 0, method: method({ beta: 0 }) }).final;
@@ -120,6 +175,7 @@ describe("decoding", () => {
     const decode = (more: object, options = {}) =>
       model.decode(text, { ...run, ...options, method: method(more) }).final;
     await expect(decode({ pad: 64 })).rejects.toThrow(/pad: 64 is outside the vocabulary of 64/);
+    await expect(decode({}, { stopTokens: [7] })).rejects.toThrow(/pad: 7 ends the text/);
     await expect(decode({ pad: undefined })).rejects.toThrow(/pad: the tokenizer of .* has no <\|pad\|>/);
     expect(() => decode({ beta: -1 })).toThrow(/beta/);
     expect(() => decode({ lookAhead: 99 })).toThrow(/lookAhead/);

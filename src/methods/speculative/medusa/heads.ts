@@ -11,16 +11,23 @@ import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, within } from "../../../files.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
+import type { Part } from "../../../models/parts.ts";
 import { add, concat, input, linear, parameter, parametersOf, silu, type Tensor } from "../../../tensor/index.ts";
 import { fileIdentity, openSafetensors, readConfig } from "../../../weights/index.ts";
 import type { Foresight } from "../guesses.ts";
 import { type PartProgram, partProgram } from "../part-program.ts";
+import { type Publication, partUnlessPublished } from "../published-part.ts";
 
 /** What is asked of a model here; an open model has it. */
 type Host = Pick<DecodingModel, "name" | "config" | "family" | "state" | "part" | "parameterValues">;
 
 export const headsKind = "heads";
 const publishedFile = "medusa_lm_head.safetensors";
+const publication: Publication = {
+  file: publishedFile,
+  pickles: ["medusa_lm_head.pt", "medusa_lm_head.bin"],
+  holds: (folder) => exists(within(folder, publishedFile)),
+};
 const most = 16;
 
 export interface Heads {
@@ -48,12 +55,11 @@ interface HeadValues {
  */
 export const openHeads = (model: Host, reference: string): Promise<Heads> =>
   model.state(`medusa heads ${reference}`, async () => {
-    const published = await exists(within(reference, publishedFile));
-    return startHeads(model, published ? await readPublished(model, reference) : await readOwn(model, reference));
+    const part = await partUnlessPublished(model, reference, headsKind, publication);
+    return startHeads(model, part ? await readOwn(model, part) : await readPublished(model, reference));
   });
 
-async function readOwn(model: Host, reference: string): Promise<HeadValues> {
-  const { card, folder, tensors } = await model.part(reference, headsKind);
+async function readOwn(model: Host, { card, folder, tensors }: Part): Promise<HeadValues> {
   const { hiddenSize: width, layers } = model.config;
   const count = [...tensors.keys()].filter((name) => name.startsWith("weight.")).length;
   const blocks = Array.from({ length: count }, (_, i) => {

@@ -128,6 +128,23 @@ describe("heads", () => {
     );
     await writePublished(published("count"), { medusa_num_heads: 99 }, onePublishedHead());
     await expect(openHeads(model, published("count"))).rejects.toThrow(/medusa_num_heads/);
+    // What others publish takes no part's place, and files that could run code are not read.
+    const taken = published("taken");
+    await writePublished(taken, { medusa_num_heads: 1 }, onePublishedHead());
+    expect((await openHeads(model, taken)).count).toBe(1);
+    await model.writePart(join(tiny.folder, "parts", "of that name"), {
+      ...{
+        kind: "heads",
+        name: `${taken}/`,
+        tensors: new Map(Object.entries(headTensors((n) => someNumbers(n, 0.1)))),
+      },
+    });
+    expect((await openHeads(model, `${taken}/`)).count).toBe(2);
+    await mkdir(published("pickled"));
+    await writeFile(join(published("pickled"), "medusa_lm_head.pt"), "x");
+    await expect(openHeads(model, published("pickled"))).rejects.toThrow(
+      /medusa_lm_head\.pt is not read, .*: medusa_lm_head\.safetensors is wanted/,
+    );
     await writeHeads("short", {
       ...headTensors((n) => someNumbers(n, 0.1)),
       "weight.2": { shape: [2, 2], values: someNumbers(4, 1) },

@@ -8,6 +8,7 @@ import type { DecodingModel } from "../../../engine/model.ts";
 import { ofOption } from "../../../errors.ts";
 import { openDraft } from "../draft-model.ts";
 import { foresightDrafter } from "../foresight.ts";
+import { levelsOf } from "../foresight-options.ts";
 import { type Drafter, speculate } from "../speculate.ts";
 import { addNode, createTree } from "../tree.ts";
 import { openPromptTokens, promptForesight } from "./vectors.ts";
@@ -20,15 +21,17 @@ export interface OnDraft {
   readonly levels?: number;
   readonly budget?: number;
   readonly topK: number;
+  readonly by: "probability" | "rank";
   readonly estimate: "measured" | "draft";
 }
 
-/** Errors: as `openDraft`, and those of the draft's part. */
+/** Errors: as `openDraft`, those of the draft's part, and `bad_option` for more levels than it has. */
 export async function draftDrafter(decoding: Decoding, options: OnDraft): Promise<Drafter> {
-  const { model, stream, signal, settings } = decoding;
+  const { model, stream, signal, settings, counters } = decoding;
   const draft: DecodingModel = await openDraft(model, options.draft);
   const tokens = await ofOption("prompts", () => openPromptTokens(draft, options.prompts));
-  const foresight = promptForesight(tokens, Math.min(options.levels ?? tokens.count, tokens.count));
+  const levels = levelsOf(options.levels, tokens.count, `prompts ${options.prompts} of ${draft.name}`);
+  const foresight = promptForesight(tokens, levels);
   const release = draft.use();
   let passes = 0;
   return {
@@ -39,6 +42,10 @@ export async function draftDrafter(decoding: Decoding, options: OnDraft): Promis
       const tree = createTree("chosen", { valued: false });
       const wanted = Math.min(options.length, depth, draft.forest.contextLength - text.length);
       if (wanted < 1) return tree;
+      /** What is said of rounds of the draft's in which its guesses failed. */
+      let note: string | undefined;
+      const failed = (): number => own.counters.failedDrafts ?? 0;
+      let told = 0;
       const own = createDecoding({
         model: draft,
         prompt: text,
@@ -49,21 +56,25 @@ export async function draftDrafter(decoding: Decoding, options: OnDraft): Promis
           maxTokens: wanted,
         }),
         signal,
-        emit: () => {},
+        emit(event) {
+          if (event.type !== "draft" || failed() === told) return;
+          told = failed();
+          note ??= `${draft.name}: ${event.note}`;
+        },
         shapers: [],
         counters: emptyCounters(),
       });
       try {
-        const { budget, topK, estimate } = options;
-        const drafter = await foresightDrafter(own, foresight, { budget, by: "probability", topK, estimate });
+        const drafter = await foresightDrafter(own, foresight, options);
         await speculate(own, drafter);
         passes += own.lease.passes;
         let parent = 0;
         for (const token of own.output) parent = addNode(tree, parent, token);
+        if (told > 0) counters.failedDrafts = (counters.failedDrafts ?? 0) + told;
       } finally {
         own.close();
       }
-      return tree;
+      return note === undefined ? tree : { ...tree, note };
     },
     close: release,
   };
