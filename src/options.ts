@@ -322,7 +322,7 @@ export interface PromptTokensOptions {
   length?: number;
   /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
-  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
+  /** Drafted tokens and look-ahead rows in a round, together: the rows from which the next round's tokens are guessed count, and take about half; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
@@ -346,7 +346,7 @@ export interface HiddenTransferOptions {
   transfers?: string;
   /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
-  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
+  /** Drafted tokens and look-ahead rows in a round, together: the rows from which the next round's tokens are guessed count, and take about half; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";

@@ -51,7 +51,8 @@ export async function seconds(action) {
   return Number(process.hrtime.bigint() - start) / 1e9;
 }
 
-/** Four significant digits. @param {number} value */
+/** Four significant digits; what rounding leaves of 0 is 0. @param {number} value */
 export function format(value) {
+  if (Math.abs(value) < 1e-15) return "0";
   return String(Number(value.toPrecision(4)));
 }

@@ -48,11 +48,15 @@ export const withUnit = (value: number | string, unit = "", digits?: number): st
     ? value
     : `${formatFigure(value, digits)}${/^[×%]/.test(unit) || unit === "" ? unit : ` ${unit}`}`;
 
+/** Below this a figure is what rounding leaves of 0. */
+const rounding = 1e-15;
+
 /** Three significant digits, or so many, without exponents where a reader would not expect them. */
 export function formatFigure(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-3 && size < 1e5))
+  if (size < rounding) return "0";
+  if (size >= 1e-3 && size < 1e5)
     return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
   return value.toExponential(1);
 }
