@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { passCurve, passSeconds } from "../dist/engine/pass-curve.js";
 import { open } from "../dist/index.js";
 import { foresightOf, guessAccuracy } from "../dist/methods/speculative/accuracy.js";
 import { openMultimodal } from "../dist/methods/speculative/multimodal/draft.js";
@@ -16,6 +17,7 @@ import { bootstrap, meanOf } from "../dist/papers/statistics.js";
 import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
 import { initialLora } from "../dist/training/lora.js";
 import { startPart } from "../dist/training/parts.js";
+import { runRecipe } from "../dist/training/recipe.js";
 import { replicatedObjective } from "../dist/training/replicas.js";
 import { openDrawings, openEmoji } from "../dist/training/seeing/pictures.js";
 import { skillItem, skills } from "../dist/training/skills/index.js";
@@ -491,14 +493,35 @@ export async function ourReproduction(name, size, progress) {
 
 /**
  * Share of the guesses of a method's part among whose `top` likeliest tokens the model's own choice is, by level, under the tokens of these texts.
- * @param {any} model @param {string} name @param {readonly (readonly number[])[]} texts @param {number} top
+ * @param {any} model @param {string} name @param {readonly (readonly number[])[]} texts @param {number} top @param {string} [part] default: the method's own
  */
-export async function guessAccuracies(model, name, texts, top) {
-  const foresight = await foresightOf(model, name);
+export async function guessAccuracies(model, name, texts, top, part = name) {
+  const foresight = await foresightOf(model, name, part);
   const sums = new Array(foresight.levels).fill(0);
   for (const text of texts) {
     const shares = await guessAccuracy(model, foresight, text, { top });
     for (const [i, share] of shares.entries()) sums[i] += share / texts.length;
   }
   return sums;
+}
+
+/** Seconds of a pass over so many rows, over those of one. @param {any} model @param {number} rows */
+export async function rowCost(model, rows) {
+  const curve = await passCurve(model);
+  return passSeconds(curve, rows) / passSeconds(curve, 1);
+}
+
+/**
+ * Trains a part of a model by a recipe that `write` writes, given the model's config.
+ * @param {string} path @param {(config: object) => void} write
+ * @param {{ base: string, data: string, out: string, run: string, progress: (line: string) => void }} options
+ */
+export async function trainRecipe(path, write, { base, data, out, run, progress }) {
+  const { partKinds } = await import("../dist/methods/index.js");
+  write(JSON.parse(readFileSync(join(base, "config.json"), "utf8")));
+  const options = { dataFolder: data, runFolder: run, out, threads: 1, partKinds };
+  const started = performance.now();
+  const { history } = await runRecipe(path, options);
+  const { step, loss } = history[history.length - 1];
+  progress(`  ${step} steps, loss ${loss.toFixed(3)}, ${((performance.now() - started) / 1000).toFixed(0)} s`);
 }

@@ -4,9 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { format, ratio } from "./harness/measure.mjs";
+import { alternate, format, median, ratio } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
-import { guessAccuracies, openModel, shippedModel } from "./ours.mjs";
+import { lawRow } from "./law.mjs";
+import { sweepRows } from "./layer-sweep.mjs";
+import { guessAccuracies, openModel, rowCost, shippedModel } from "./ours.mjs";
 import { needing, withDraft, withoutDraft } from "./speculation.mjs";
 import { kinds, promptsOf, textsMissing } from "./texts.mjs";
 
@@ -25,6 +27,9 @@ const family = [
   { name: "eagle", budget },
   { name: "self-speculative", budget: 8 },
 ];
+/** Lexical units as drafts that are verified, and prompt tokens on the draft model. */
+const verifiedUnits = { name: "lexical-units", verify: true };
+const onPylos = { name: "prompt-tokens", draft: "pylos", length: 5 };
 /** As each would be used: what is worth its cost on this machine. */
 const open = family.map(({ name }) => ({ name }));
 /** A folder with a model that `recipes/knossos-units.json` made: the one in the repository unless another is named. */
@@ -60,27 +65,60 @@ const eagleAgainstRest = needing(async ({ against }) => {
   return { value: ours / best, runs: [ours / best], note };
 });
 
+/** Rows of a usual tree, whose cost limits what more tokens a pass can gain. */
+const limitRows = 8;
 /** The fastest of some methods against plain greedy decoding. @param {readonly Method[]} methods */
 const fastest = (methods) =>
   needing(async ({ against }, { progress }) => {
     const results = [];
+    const cost = await rowCost((await target(true)).model, limitRows);
     for (const method of methods) {
-      const { speeds, tokensPerPass } = await against("stories", method);
-      results.push({ ...ratio(speeds), name: `${method.name}, ${format(tokensPerPass)} tokens a pass` });
+      const { speeds, tokensPerPass, otherShares } = await against("stories", method);
+      const limits = [
+        `${format(tokensPerPass)} tokens a pass`,
+        `${(100 * (1 - median(otherShares))).toFixed(0)} % of the time in passes of models`,
+        `a pass of ${limitRows} rows ${format(cost)} times as long as one of one`,
+      ];
+      results.push({ ...ratio(speeds), name: `${method.name}: ${limits.join(", ")}` });
       progress(`  ${method.name}: ${format(ratio(speeds).value)}× at ${format(tokensPerPass)} tokens a pass`);
     }
     const best = results.reduce((a, b) => (b.value > a.value ? b : a));
     return { value: best.value, runs: best.runs, note: best.name };
   });
 
+/** Seconds of drafting a draft pass, over those of the model's pass of one row; 0 where drafts take no pass. @param {Method} method */
+const draftShare = async (method, /** @type {boolean} */ quick) => {
+  const { model, prompts } = await target(quick);
+  const inPasses = () => model.forest.counters.secondsInPasses;
+  let [drafting, drafts, plainSeconds, plainPasses] = [0, 0, 0, 0];
+  for (const prompt of prompts.slice(0, quick ? 2 : 8)) {
+    const options = { temperature: 0, maxTokens: 48, minTokens: 48 };
+    const run = model.decode(prompt, { ...options, method });
+    for await (const event of run) {
+      if (event.type === "draft") [drafting, drafts] = [drafting + event.seconds, drafts + event.passes];
+    }
+    const before = inPasses();
+    plainPasses += (await model.decode(prompt, options).final).counters.passes;
+    plainSeconds += inPasses() - before;
+  }
+  return drafts === 0 ? 0 : drafting / drafts / (plainSeconds / plainPasses);
+};
+
 /**
- * What the counters give where a pass costs the same for any number of rows: not a measurement.
+ * What the counters give where a pass of the model costs the same for any number of rows, and a draft pass its measured share of one: not a
+ * measurement.
  * @param {Method} method
  */
 const flat = (method) =>
-  needing(async ({ against }) => {
-    const { tokensPerPass } = await against("stories", method);
-    return { value: tokensPerPass, runs: [tokensPerPass], note: "from counters: passes of equal cost, drafts free" };
+  needing(async ({ against }, { quick }) => {
+    const { tokensPerPass, draftPassesPerRound } = await against("stories", method);
+    const share = await draftShare(method, quick);
+    const value = tokensPerPass / (1 + draftPassesPerRound * share);
+    const drafts =
+      share === 0
+        ? "drafts take no pass"
+        : `${format(draftPassesPerRound)} draft passes a round, each ${format(share)} of a pass of one row`;
+    return { value, runs: [value], note: `${format(tokensPerPass)} tokens a pass, ${drafts}` };
   });
 
 /** @type {Promise<{ model: any, prompts: number[][], plain: (prompt: number[], options: object) => Promise<any> }> | undefined} */
@@ -166,7 +204,7 @@ const expected = onTarget(async ({ model, prompts }) => {
 
 const onDraft = onTarget(async ({ model, prompts }) => {
   const draft = "pylos";
-  const ours = { name: "prompt-tokens", draft, length: 5 };
+  const ours = onPylos;
   const chain = { name: "chain", draft, length: 5 };
   const sum = async (/** @type {Method} */ method) => {
     let [passes, same] = [0, 0];
@@ -183,6 +221,8 @@ const onDraft = onTarget(async ({ model, prompts }) => {
     return { skipped: "models/pylos has no prompt tokens" };
   }
   const [mine, plain] = [await sum(ours), await sum(chain)];
+  const other = prompts.length - Math.min(mine.same, plain.same);
+  if (other > 0) throw new Error(`${other} of ${prompts.length} texts are not plain decoding's`);
   return {
     value: mine.passes / plain.passes,
     runs: [mine.passes, plain.passes],
@@ -190,41 +230,90 @@ const onDraft = onTarget(async ({ model, prompts }) => {
   };
 });
 
-/** Share of prompts whose text is plain decoding's with every method, alone and in eights. @param {number} temperature */
+/** Prompts of all kinds: of code what there is, of stories and questions the rest in equal parts. @param {any} model @param {number} count */
+function mixedPrompts(model, count) {
+  /** @param {Kind} kind @param {number} most */
+  const of = (kind, most) => promptsOf(kind, most, 96, (text) => model.tokenizer.encode(text));
+  const code = of("code", Math.ceil(count / 3));
+  const stories = of("stories", Math.ceil((count - code.length) / 2));
+  return [...code, ...stories, ...of("questions", count - code.length - stories.length)];
+}
+
+/**
+ * Share of prompts whose text is plain decoding's with every method, in eights, and alone where the budget is fixed.
+ * @param {number} temperature
+ */
 const identity = (temperature) =>
-  onTarget(async ({ model, prompts, plain }, { quick, progress }) => {
-    const methods = [...family, ...open, { name: "prompt-tokens", tree: "published", budget: 12 }];
+  onTarget(async ({ model, plain }, { quick, progress }) => {
+    const fixed = [...family, { name: "prompt-tokens", tree: "published", budget: 12 }, verifiedUnits, onPylos];
+    const methods = [
+      ...fixed.map((method) => ({ method, alone: true })),
+      ...open.map((method) => ({ method, alone: false })),
+    ];
+    const prompts = mixedPrompts(model, quick ? 8 : 200);
+    const options = (/** @type {number} */ request) => ({ temperature, seed: 1, request, maxTokens: 32 });
+    const wanted = [];
+    for (const [i, prompt] of prompts.entries()) wanted.push((await plain(prompt, options(i))).tokens.join());
     const runs = [];
-    for (const method of quick ? methods.slice(0, 4) : methods) {
-      let same = 0;
+    for (const { method, alone } of methods) {
+      const same = prompts.map(() => true);
+      const text = async (/** @type {number} */ i) =>
+        (await model.decode(prompts[i], { ...options(i), method }).final).tokens.join();
       for (let first = 0; first < prompts.length; first += 8) {
-        const eight = prompts.slice(first, first + 8);
-        const options = (/** @type {number} */ i) => ({ temperature, seed: 1, request: first + i, maxTokens: 48 });
-        const wanted = [];
-        for (const [i, prompt] of eight.entries()) wanted.push((await plain(prompt, options(i))).tokens.join());
-        const together = await Promise.all(
-          eight.map((prompt, i) => model.decode(prompt, { ...options(i), method }).final),
-        );
-        for (const [i, prompt] of eight.entries()) {
-          const alone = (await model.decode(prompt, { ...options(i), method }).final).tokens.join();
-          same += alone === wanted[i] && together[i].tokens.join() === wanted[i] ? 1 : 0;
-        }
+        const eight = [...prompts.keys()].slice(first, first + 8);
+        const together = await Promise.all(eight.map(text));
+        for (const i of eight) same[i] = together[i - first] === wanted[i] && (!alone || (await text(i)) === wanted[i]);
       }
-      progress(`  ${method.name}: ${same} of ${prompts.length}`);
-      runs.push(same / prompts.length);
+      const count = same.filter(Boolean).length;
+      progress(`  ${JSON.stringify(method)}: ${count} of ${prompts.length}`);
+      runs.push(count / prompts.length);
     }
-    return { value: Math.min(...runs), runs, note: `${prompts.length} prompts` };
+    const note = `${prompts.length} prompts of stories, questions and code, ${methods.length} methods and settings`;
+    return { value: Math.min(...runs), runs, note };
+  });
+
+/** @param {(units: Awaited<ReturnType<typeof openModel>>["model"], prompts: number[][]) => Promise<import("./harness/report.mjs").Measurement>} measure */
+const onUnits = (measure) =>
+  onTarget(async ({ prompts }) => {
+    if (!units) {
+      const skipped = "models/knossos-units is absent, and VENTRIS_BENCH_UNITS names no other";
+      return { skipped: `${skipped} (recipes/knossos-units.json makes one)` };
+    }
+    const { model } = await openModel(units, { threads });
+    try {
+      return await measure(model, prompts);
+    } finally {
+      await model.close();
+    }
+  });
+
+/** Lexical units against plain greedy decoding of the same model, in turns. @param {Method} method @param {"tokens" | "speed"} what */
+const unitsAgainstPlain = (method, what) =>
+  onUnits(async (model, prompts) => {
+    let [tokens, passes, mine, theirs] = [0, 0, 0, 0];
+    const speedOf = async (/** @type {number} */ at, /** @type {object} */ more) => {
+      const options = { temperature: 0, maxTokens: 64, minTokens: 64, ...more };
+      const { counters, seconds } = await model.decode(prompts[at % prompts.length], options).final;
+      return { counters, speed: (counters.generated - 1) / seconds.decode };
+    };
+    const speeds = await alternate(
+      async () => {
+        const { counters, speed } = await speedOf(mine++, { method });
+        tokens += counters.generated - 1;
+        passes += (counters.generated - 1) / counters.tokensPerPass;
+        return speed;
+      },
+      async () => (await speedOf(theirs++, {})).speed,
+      prompts.length,
+    );
+    const perPass = tokens / passes;
+    if (what === "tokens") return { value: perPass, runs: [perPass] };
+    return { ...ratio(speeds), note: `${format(perPass)} tokens a pass` };
   });
 
 /** Tokens a pass of a units model at the smallest beta whose texts lose at most 3 % of agreement with its own greedy ones. */
-const lexicalUnits = onTarget(async ({ prompts }, { progress }) => {
-  if (!units)
-    return {
-      skipped:
-        "models/knossos-units is absent, and VENTRIS_BENCH_UNITS names no other (recipes/knossos-units.json makes one)",
-    };
-  const { model } = await openModel(units, { threads });
-  try {
+const lexicalUnits = (/** @type {(line: string) => void} */ progress) =>
+  onUnits(async (model, prompts) => {
     let best = 1;
     for (const beta of [0.5, 0.7, 0.8, 0.9, 0.95, 0.99]) {
       let [tokens, passes, agreed, all] = [0, 0, 0, 0];
@@ -245,10 +334,7 @@ const lexicalUnits = onTarget(async ({ prompts }, { progress }) => {
       if (agreed / all >= 0.97) best = Math.max(best, tokens / passes);
     }
     return { value: best, runs: [best] };
-  } finally {
-    await model.close();
-  }
-});
+  });
 
 export const rows = [
   { what: "prompt tokens: numbers trained over m · e · d", target: atMost(1), measure: parameters },
@@ -313,10 +399,41 @@ export const rows = [
     measure: onDraft,
   },
   {
+    what: "prompt tokens on pylos: tokens a pass, stories",
+    target: reported("tokens"),
+    measure: tokensPerPass("stories", onPylos, 0),
+  },
+  {
+    what: "prompt tokens on pylos: speed over plain greedy, stories",
+    target: reported(),
+    measure: fastest([onPylos]),
+  },
+  {
     what: "lexical units: tokens a pass where at least 97 % are the model's own choice",
     target: atLeast(1.3, " tokens"),
-    measure: lexicalUnits,
+    measure: (settings) => lexicalUnits(settings.progress)(settings),
   },
+  {
+    what: "lexical units, beta 0.8: tokens a pass, stories",
+    target: reported("tokens"),
+    measure: unitsAgainstPlain({ name: "lexical-units" }, "tokens"),
+  },
+  {
+    what: "lexical units, beta 0.8: speed over plain greedy of the same model, stories",
+    target: reported(),
+    measure: unitsAgainstPlain({ name: "lexical-units" }, "speed"),
+  },
+  {
+    what: "lexical units, verified: tokens a pass, stories",
+    target: reported("tokens"),
+    measure: unitsAgainstPlain(verifiedUnits, "tokens"),
+  },
+  {
+    what: "lexical units, verified: speed over plain greedy of the same model, stories",
+    target: reported(),
+    measure: unitsAgainstPlain(verifiedUnits, "speed"),
+  },
+  ...["medusa", "prompt-tokens", "hidden-transfer", "eagle", "self-speculative", "lexical-units"].map(lawRow),
   {
     what: "texts that are plain decoding's, alone and in eights, temperature 0",
     target: atLeast(1, ""),
@@ -332,4 +449,5 @@ export const rows = [
     target: reported(),
     measure: flat(method),
   })),
+  ...sweepRows,
 ];

@@ -56,7 +56,6 @@ export function formatFigure(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
   if (size < rounding) return "0";
-  if (size >= 1e-3 && size < 1e5)
-    return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
+  if (size >= 1e-3 && size < 1e5) return String(Number(value.toPrecision(size >= 100 ? Math.max(4, digits) : digits)));
   return value.toExponential(1);
 }
