@@ -69,9 +69,9 @@ const eagleAgainstRest = needing(async ({ against }) => {
 const limitRows = 8;
 /** The fastest of some methods against plain greedy decoding. @param {readonly Method[]} methods */
 const fastest = (methods) =>
-  needing(async ({ against }, { progress }) => {
+  needing(async ({ against }, { quick, progress }) => {
     const results = [];
-    const cost = await rowCost((await target(true)).model, limitRows);
+    const cost = await rowCost((await target(quick)).model, limitRows);
     for (const method of methods) {
       const { speeds, tokensPerPass, otherShares } = await against("stories", method);
       const limits = [
@@ -91,6 +91,7 @@ const draftShare = async (method, /** @type {boolean} */ quick) => {
   const { model, prompts } = await target(quick);
   const inPasses = () => model.forest.counters.secondsInPasses;
   let [drafting, drafts, plainSeconds, plainPasses] = [0, 0, 0, 0];
+  await model.decode(prompts[0], { temperature: 0, maxTokens: 16, method }).final; // opens what drafts
   for (const prompt of prompts.slice(0, quick ? 2 : 8)) {
     const options = { temperature: 0, maxTokens: 48, minTokens: 48 };
     const run = model.decode(prompt, { ...options, method });
