@@ -679,7 +679,7 @@ describe("misuse and failure", () => {
     (file) => ["filter", "run", file, "one.csv"],
     (file) => ["eeg", "prepare", file, "--out", "none"],
   ];
-  it("has one rule of exit statuses: 1 where a file that is named cannot be read, 2 where texts have nothing in them", async () => {
+  it("has one rule of exit statuses: 1 where a file that is named cannot be read, 2 where it has nothing in it", async () => {
     await writeFile(join(folder, "empty.txt"), "");
     const cases = [
       ...readers.flatMap((of) => [
@@ -687,7 +687,7 @@ describe("misuse and failure", () => {
         { words: of("empty.txt"), expected: 2 },
       ]),
       ...ofOneForm.map((of) => ({ words: of("gone.json"), expected: 1 })),
-      { words: ofOneForm[0]("empty.txt"), expected: 1 },
+      { words: ofOneForm[0]("empty.txt"), expected: 2 },
     ];
     const told = [];
     for (let i = 0; i < cases.length; i += 4)
