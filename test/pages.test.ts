@@ -381,6 +381,8 @@ describe.skipIf(process.platform === "win32")("commands", () => {
       const others = story.split("\n\n").slice(0, 12);
       await writeFile(join(place, "other.jsonl"), others.map((text) => `${JSON.stringify({ text })}\n`).join(""));
       await writeFile(join(place, "points.csv"), "0.1,0.2\n0.9,0.1\n0.8,0.9\n0.2,0.7\n0.5,0.5\n");
+      const cities = "NAME: four\nTYPE: TSP\nDIMENSION: 4\nEDGE_WEIGHT_TYPE: EUC_2D\nNODE_COORD_SECTION\n";
+      await writeFile(join(place, "cities.tsp"), `${cities}1 0 0\n2 9 1\n3 8 9\n4 1 7\nEOF\n`);
       for (const line of lines) {
         const { line: change = (same: string) => same, until } =
           otherwise.find(([pattern]) => pattern.test(line))?.[1] ?? {};

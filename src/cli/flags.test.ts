@@ -124,3 +124,11 @@ test("a flag cut short is the one that it begins, before one that is as short", 
   expect(meantFlag("--bady", command)).toBe("; did you mean --body?");
   expect(meantFlag("--top-j", command)).toBe("; did you mean --top-k?");
 });
+
+test("a list between commas may mix texts and numbers", () => {
+  const lengths = z.array(z.union([z.literal("found"), z.int()]));
+  expect(parseValue(lengths, "--fill-lengths", "3,found")).toEqual([3, "found"]);
+  expect(parseValue(lengths, "--fill-lengths", "found")).toEqual(["found"]);
+  expect(parseValue(z.array(z.string()), "--stop", "1,two")).toEqual(["1", "two"]);
+  expect(() => parseValue(lengths, "--fill-lengths", "3,fund")).toThrow(/fund/);
+});

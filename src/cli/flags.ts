@@ -133,14 +133,14 @@ export function refuseEmptyPaths(command: Command): void {
   ensure(!empty, "bad_option", () => `${empty!.long} is empty: it must name a file or a folder`);
 }
 
-/** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or texts between commas. */
+/** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or between commas texts or what is JSON of them. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {
-  const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];
+  const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
+  const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(","), entries];
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
   const written = /^\s*[[{]/.test(text);
   if (written) readJson(text, name);
-  const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
   // Of a list it is said which entry is wrong.
   if (unwrapped(schema) instanceof z.ZodArray && !written) throw refused(schema, name, entries);
   const whole = refused(schema, name, readings[0] ?? text);

@@ -161,7 +161,11 @@ async function removeModel(
   const found = known.filter((entry) => entry.name === name);
   const downloaded = found.filter(({ origin }) => origin === "cached");
   if (downloaded.length === 0) {
-    ensure(found.length === 0, "bad_option", `${name} was not downloaded: only downloaded models can be removed`);
+    const [other] = found;
+    ensure(!other, "bad_option", () => {
+      const where = other.origin === "repository" ? "is in the repository" : "ships with the package";
+      return `${name} ${where}: only downloaded models can be removed`;
+    });
     const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
     const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "none was downloaded";
     throw new VentrisError("unavailable", `no downloaded model "${name}": ${there}${suggestion(name, names)}`);

@@ -1,4 +1,5 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
+import type { Canvas } from "../../../engine/canvas/canvas.ts";
 import { defineReproduction } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { answer, chooseSetting, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
@@ -50,6 +51,7 @@ export const reproduction = defineReproduction({
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {
       const { step, seed, signal } = context;
+      const { maskToken } = tasks.model.ability<Canvas>("canvas");
       const { index, note } = await chooseSetting(tasks, context, settings);
       const chosen = settings[index];
       const found: Found[] = [];
@@ -82,12 +84,15 @@ export const reproduction = defineReproduction({
           for (const threshold of thresholds) bars.push(await short({ name: "threshold", threshold }));
           for (const setting of settings) leaps.push(await short(setting));
           for (const change of ablated) ablation.push(await short({ name: "localleap", anchor, ...change }));
+          // What is behind the end of a text may never get a token.
+          const filled = (position: number): boolean => plain.canvas[position] !== maskToken;
           const count = (near: boolean): [number, number] => {
-            const some = seen.filter((one) => one.near === near);
+            const some = seen.filter((one) => one.near === near && filled(one.position));
             return [some.filter(({ position, token }) => plain.canvas[position] === token).length, some.length];
           };
           // How many passes a position waited although its prediction was, and stayed, what it became.
-          const waited = [...predicted].map(([position, tokens]) => {
+          const became = [...predicted].filter(([position]) => filled(position));
+          const waited = became.map(([position, tokens]) => {
             const last = tokens.findLastIndex((token) => token !== plain.canvas[position]);
             return tokens.length - 2 - last;
           });

@@ -204,7 +204,7 @@ describe("tables", () => {
       failure("bad_file", /line 2: expected as many fields as the first line has \(2\), found 1/),
     );
     expect(() => parseDelimited("a,b\n3,x", "t")).toThrow(failure("bad_file", /line 2: "x" in column b/));
-    expect(() => parseDelimited("", "t")).toThrow(failure("bad_file", /empty/));
+    expect(() => parseDelimited("", "t")).toThrow(failure("bad_option", /empty/));
     // Sixty thousand columns named, more empty lines: 48 GB, if it were believed.
     expect(() => parseDelimited(`${",".repeat(6e4)}\n${"\n".repeat(1e5)}1`, "t")).toThrow(
       failure("bad_file", /line 2: expected as many fields as the first line has \(60001\), found 1/),

@@ -276,7 +276,9 @@ describe("small files that say much", () => {
     file(name, gzipSync(Buffer.concat(parts.map((part) => Buffer.from(part))), { level: 1 }));
 
   it("text of as many lines as bytes is not held line by line", async () => {
-    await expect(readTable(await packed("empty.csv.gz", filled("\n", 2 ** 24)))).rejects.toEqual(refused);
+    await expect(readTable(await packed("empty.csv.gz", filled("\n", 2 ** 24)))).rejects.toMatchObject({
+      code: "bad_option",
+    });
     await expect(readTable(await packed("long.csv.gz", filled("1\n", 2 ** 26 + 1)))).rejects.toEqual(refused);
     await expect(readTable(await packed("wide.csv.gz", filled("1,", 2 ** 25), "1"))).rejects.toEqual(refused);
   }, 60_000);
