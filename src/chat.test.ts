@@ -210,6 +210,25 @@ describe("what cannot be", () => {
   });
 });
 
+it("takes messages of a type that a caller declared", async () => {
+  interface Part {
+    type: "text";
+    text: string;
+  }
+  interface Message {
+    role: "user" | "assistant" | "system";
+    content: string | Part[];
+  }
+  const messages: Message[] = [{ role: "user", content: [{ type: "text", text: "Hi" }] }];
+  const options = { maxTokens: 2, temperature: 0 };
+  const { tokens } = await model.generate(messages, options);
+  expect((await model.generate([{ role: "user", content: "Hi" }], options)).tokens).toEqual(tokens);
+  expect(model.chat({ messages }).messages).toHaveLength(1);
+  expect(model.tokenizer!.encodeChat!(messages)).toEqual(
+    model.tokenizer!.encodeChat!([{ role: "user", content: "Hi" }]),
+  );
+});
+
 it("begins an applied template once, however its text becomes ids", () => {
   const { encode, encodeChat, applyChatTemplate, beginToken } = model.tokenizer!;
   const ids = encodeChat!([{ role: "user", content: "Hi" }]);
