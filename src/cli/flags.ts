@@ -135,10 +135,13 @@ export function refuseEmptyPaths(command: Command): void {
 
 /** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or between commas texts or what is JSON of them. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {
-  const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
-  const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(","), entries];
-  const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
+  const fits = (reading: unknown): boolean => reading !== undefined && schema.safeParse(reading).success;
+  const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];
+  const fitting = readings.find(fits);
   if (fitting !== undefined) return fitting;
+  // Last, as a long text may have many commas.
+  const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
+  if (fits(entries)) return entries;
   const written = /^\s*[[{]/.test(text);
   if (written) readJson(text, name);
   // Of a list it is said which entry is wrong.
