@@ -35,6 +35,7 @@ export function createVision(
   const { channels, imageSize, width, rows } = vision;
   const kept = new Map<string, Promise<readonly VectorRow[]>>();
   let opened: Promise<Program> | undefined;
+  let preparation: ReturnType<typeof readPreparation> | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
   async function open(): Promise<Program> {
@@ -73,7 +74,11 @@ export function createVision(
     rows,
     imageToken: vision.imageToken,
     async see(picture) {
-      const pixels = prepared(picture, await readPreparation(folder, imageSize));
+      preparation ??= readPreparation(folder, imageSize);
+      preparation.catch(() => {
+        preparation = undefined;
+      });
+      const pixels = prepared(picture, await preparation);
       const hash = (await storage()).hash("sha256").update(new Uint8Array(pixels.buffer)).hex();
       const known = kept.get(hash);
       if (known) return known;
