@@ -1,7 +1,7 @@
 /**
  * Whether every lossless method gives the very tokens of plain decoding at every precision: on held-out texts, greedy and sampled, alone
  * and in eights, with one thread and two. Prints a line for each precision and method, and fails if a text differs.
- * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--methods chain,dyspec] [--part 3/10]
+ * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--temperatures 0,0.8] [--methods chain,dyspec] [--part 3/10]
  */
 import { parseArgs } from "node:util";
 import { open } from "../dist/index.js";
@@ -15,6 +15,7 @@ const { values: options } = parseArgs({
     tokens: { type: "string", default: "48" },
     weights: { type: "string", default: "int8,int4" },
     threads: { type: "string", default: "1,2" },
+    temperatures: { type: "string", default: "0,0.8" },
     methods: { type: "string" },
     part: { type: "string", default: "1/1" },
   },
@@ -53,7 +54,7 @@ for (const weights of options.weights.split(",")) {
     const model = await open(folder, { weights: /** @type {"int8"} */ (weights), threads });
     const encode = (/** @type {string} */ text) => model.tokenizer?.encode(text) ?? [];
     const prompts = promptsOfAllLengths(encode).filter((_, i) => i % parts === part - 1);
-    for (const temperature of [0, 0.8]) {
+    for (const temperature of options.temperatures.split(",").map(Number)) {
       /** @param {any} method @param {number} together */
       const decode = async (method, together) => {
         /** @type {string[]} */
