@@ -1,7 +1,8 @@
 /**
  * Whether every lossless method gives the very tokens of plain decoding at every precision: on held-out texts, greedy and sampled, alone
  * and in eights, with one thread and two. Prints a line for each precision and method, and fails if a text differs.
- * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--temperatures 0,0.8] [--methods chain,dyspec] [--part 3/10]
+ * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--temperatures 0,0.8]
+ * [--methods chain,dyspec] [--part 3/10]
  */
 import { parseArgs } from "node:util";
 import { open } from "../dist/index.js";
