@@ -36,3 +36,19 @@ test("a model, a tokenizer, a conversation, a run, its text and an answer", asyn
   );
   expect(`${await written.generate("Once upon a time", { maxTokens: 3 })}`).toMatch(/\w/);
 });
+
+test("events in a template read as their text, and all of them as the run's", async () => {
+  const run = written.decode("Once upon a time", { maxTokens: 5, temperature: 0, logprobs: 1 });
+  let text = "";
+  for await (const event of run) {
+    text += event;
+    expect(`${event}`).toBe(event.type === "tokens" ? event.text : "");
+    expect(inspect(event)).toBe(inspect({ ...event }));
+    expect(Object.keys(event)).not.toContain("toString");
+    expect(JSON.parse(JSON.stringify(event))).toEqual(structuredClone(event));
+    // Lent by one object: none is made for each event.
+    expect(Object.getOwnPropertyNames(event)).toEqual(Object.keys(event));
+  }
+  expect(text).toBe(`${await run.final}`);
+  expect(text).not.toBe("");
+});

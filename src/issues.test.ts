@@ -58,3 +58,47 @@ it("a name that an object does not know gets its nearest, wherever the object li
   ];
   for (const [schema, value, message] of cases) expect(told(schema, value)).toContain(message);
 });
+
+it("of several kinds the fields of the chosen one are known, and those of others are told with the kind that has them", () => {
+  const schedule = z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("constant"), peak: z.number() }),
+    z.strictObject({ kind: z.literal("linear"), peak: z.number(), final: z.number() }),
+    z.strictObject({ kind: z.literal("cosine"), peak: z.number(), final: z.number(), decay: z.number() }),
+  ]);
+  const cases: [z.ZodType, unknown, string][] = [
+    [
+      schedule,
+      { kind: "constant", peak: 1, decay: 3 },
+      'there is no option "decay" in a of kind "constant" (known: kind, peak): it is one of kind "cosine"',
+    ],
+    [
+      schedule,
+      { kind: "constant", peak: 1, final: 3 },
+      'there is no option "final" in a of kind "constant" (known: kind, peak): it is one of kind "linear" or "cosine"',
+    ],
+    [
+      schedule,
+      { kind: "constant", peak: 1, decya: 3 },
+      'there is no option "decya" in a of kind "constant" (known: kind, peak); did you mean "decay", one of kind "cosine"?',
+    ],
+    [
+      schedule,
+      { kind: "linear", peak: 1, final: 0, zzz: 3 },
+      'there is no option "zzz" in a of kind "linear" (known: kind, peak, final)',
+    ],
+    [
+      z.array(schedule),
+      [{ kind: "constant", peak: 1, decay: 3 }],
+      'in a[0] of kind "constant" (known: kind, peak): it is',
+    ],
+    [
+      z.discriminatedUnion("kind", [
+        z.strictObject({ kind: z.literal("one"), size: z.strictObject({ width: z.number() }) }),
+        z.strictObject({ kind: z.literal("two"), size: z.strictObject({ radius: z.number() }) }),
+      ]),
+      { kind: "one", size: { width: 1, zzz: 2 } },
+      'there is no option "zzz" in a.size (known: width)',
+    ],
+  ];
+  for (const [schema, value, message] of cases) expect(told(schema, value)).toContain(message);
+});

@@ -8,7 +8,7 @@ type Issue = z.core.$ZodIssue;
 
 /** Issues of a schema that stands in another's program, which hides its names: with them, for "did you mean". */
 export const withNames = (issues: readonly Issue[], schema: z.ZodType): Issue[] =>
-  issues.map((issue) => (issue.code === "unrecognized_keys" ? { names: keysAt(schema, issue.path), ...issue } : issue));
+  issues.map((issue) => (issue.code === "unrecognized_keys" ? { known: knownAt(schema, issue), ...issue } : issue));
 
 /** Issues that are told one by one: a long list of wrong values is not said value by value. */
 const mostTold = 8;
@@ -63,7 +63,7 @@ const meantPlaces = (issue: Issue, schema: z.ZodType | undefined, others: Others
   issue.code !== "unrecognized_keys"
     ? []
     : issue.keys.flatMap((key) => {
-        const meant = meantBy(key, namesBeside(issue.path, namesFor(issue, schema), others));
+        const meant = meantBy(key, namesBeside(issue.path, knownFor(issue, schema).names, others));
         return meant === undefined ? [] : [pathText([...issue.path, meant])];
       });
 
@@ -127,7 +127,7 @@ function describeIssue(
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return joined(issue.keys.map((key) => unknownKey(key, field, path, namesFor(issue, schema), others)));
+      return joined(issue.keys.map((key) => unknownKey(key, field, path, knownFor(issue, schema), others)));
     case "invalid_type": {
       // Options as a whole are no option of some form.
       const form = (path.length > 0 && formOf(schemaAt(schema, issue.path))) || kind(issue.expected);
@@ -213,13 +213,18 @@ function unknownKey(
   key: string,
   field: string,
   path: readonly PropertyKey[],
-  known: readonly string[],
+  { names, kind, owners }: Known,
   others?: Others,
 ): string {
   const where = path.length === 0 ? "" : ` in ${field}`;
-  const all = known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
-  const meant = suggestion(key, namesBeside(path, known, others), path.length === 0 ? others?.ways : undefined);
-  return `there is no option ${JSON.stringify(key)}${where}${meant || all}`;
+  const missing = `there is no option ${JSON.stringify(key)}${where}`;
+  const all = `${kind ? ` of ${kind}` : ""}${names.length === 0 || names.length > 24 ? "" : ` (known: ${names.join(", ")})`}`;
+  const elsewhere = owners.get(key) ?? (path.length === 0 ? others?.elsewhere?.(key) : undefined);
+  if (elsewhere !== undefined) return `${missing}${all}: it is one of ${elsewhere}`;
+  const meant = suggestion(key, namesBeside(path, names, others), path.length === 0 ? others?.ways : undefined);
+  if (meant !== "") return `${missing}${meant}`;
+  const slipped = meantBy(key, [...owners.keys()]);
+  return `${missing}${all}${slipped === undefined ? "" : `; did you mean ${shown(slipped)}, one of ${owners.get(slipped)}?`}`;
 }
 
 /** Further options are beside the options themselves, not beside what lies inside one. */
@@ -248,17 +253,57 @@ const kinds: Readonly<Record<string, string>> = {
 };
 const kind = (expected: string): string => kinds[expected] ?? withArticle(expected);
 
-const namesFor = (issue: Issue, schema: z.ZodType | undefined): readonly string[] =>
-  (issue as { names?: readonly string[] }).names ?? keysAt(schema, issue.path);
+type UnknownKeys = Extract<Issue, { code: "unrecognized_keys" }>;
 
-/** Names that an object may have at this place of a schema; none where it is no object. */
-const keysAt = (schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] => [
-  ...new Set(
-    path
-      .reduce((all, part) => all.flatMap((one) => kindsWithin(innerAt(one, part))), kindsWithin(schema))
-      .flatMap((one) => [...Object.keys(definitionOf(one).shape ?? {}), ...wordsOf(definitionOf(one).keyType)]),
-  ),
-];
+/** What an object may have at its place of a schema. */
+interface Known {
+  /** None where it is no object. */
+  readonly names: readonly string[];
+  /** Of one of several kinds: which it is, `kind "constant"`. */
+  readonly kind?: string;
+  /** What other kinds have that it has not, by name: `kind "linear" or "cosine"`. */
+  readonly owners: ReadonlyMap<string, string>;
+}
+
+const knownFor = (issue: UnknownKeys, schema: z.ZodType | undefined): Known =>
+  (issue as { known?: Known }).known ?? knownAt(schema, issue);
+
+function knownAt(schema: z.ZodType | undefined, issue: UnknownKeys): Known {
+  const all = issue.path.reduce(
+    (inside, part) => inside.flatMap((one) => kindsWithin(innerAt(one, part))),
+    kindsWithin(schema),
+  );
+  const own = all.filter((one) => refuses(one, issue));
+  const names = [...new Set((own.length > 0 ? own : all).flatMap(fieldsOf))];
+  // What tells the kinds apart: a field for which each has words of its own.
+  const field = fieldsOf(all[0]).find((name) => all.every((one) => wordsOf(innerAt(one, name)).length > 0));
+  const word = field === undefined ? undefined : (issue.input as Record<string, unknown> | undefined)?.[field];
+  if (all.length < 2 || own.length === 0 || field === undefined || word === undefined)
+    return { names, owners: new Map() };
+  const others = all.filter((one) => !own.includes(one));
+  const ownersOf = (name: string): string => {
+    const having = others.filter((one) => fieldsOf(one).includes(name));
+    return `${field} ${listed(having.flatMap((one) => wordsOf(innerAt(one, field))).map(shown))}`;
+  };
+  const foreign = others.flatMap(fieldsOf).filter((name) => !names.includes(name));
+  return { names, kind: `${field} ${shown(word)}`, owners: new Map(foreign.map((name) => [name, ownersOf(name)])) };
+}
+
+/** Whether it is this object's schema that knows all but these keys of it, rather than that of another kind. */
+function refuses(schema: z.ZodType, { keys, input }: UnknownKeys): boolean {
+  const names = fieldsOf(schema);
+  return Object.entries(input ?? {}).every(([name, value]) => {
+    if (keys.includes(name)) return !names.includes(name);
+    const words = wordsOf(innerAt(schema, name));
+    return names.includes(name) && (words.length === 0 || typeof value !== "string" || words.includes(value));
+  });
+}
+
+/** Names that an object of this schema may have. */
+const fieldsOf = (schema: z.ZodType | undefined): string[] => {
+  const { shape = {}, keyType } = schema ? definitionOf(schema) : {};
+  return [...Object.keys(shape), ...wordsOf(keyType)];
+};
 
 /** What a schema may hold, by its kind. */
 interface Definition {

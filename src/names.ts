@@ -137,6 +137,8 @@ const othersOf = (known: readonly string[]): string[] =>
 export interface Others {
   readonly besides?: readonly string[];
   readonly ways?: Ways;
+  /** What else has an option of this name, as the end of "it is one of …". */
+  elsewhere?(name: string): string | undefined;
 }
 
 /** How what other libraries have as an option is had here, where it is none, by its name written plain. */

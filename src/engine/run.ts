@@ -1,7 +1,7 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
 import { whenAborted } from "../aborts.ts";
 import { describeConstraint } from "../constraints/index.ts";
-import { describedRun } from "../described.ts";
+import { describedRun, readAsText } from "../described.ts";
 import { VentrisError } from "../errors.ts";
 import type { Template } from "./canvas/template.ts";
 import { createDecoding, emptyCounters, type Outcome, type RequestSettings, tokensOfRows } from "./decoding.ts";
@@ -205,8 +205,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
       counters,
       seconds: times,
     };
-    // In a template literal a result reads as its text; not enumerable, so that JSON and comparisons know nothing of it.
-    return Object.defineProperty(result, "toString", { value: () => text });
+    return readAsText(result);
   }
 
   async function* iterate(): AsyncGenerator<TraceEvent, void> {

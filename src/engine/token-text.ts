@@ -1,4 +1,5 @@
 /** Texts of single tokens, for log-probabilities and traces. */
+import { eventWords } from "../described.ts";
 import type { Tokenizer } from "../text/index.ts";
 import type { BareLogprob, TokenLogprob, TraceEvent } from "./trace.ts";
 
@@ -36,9 +37,10 @@ export function annotate(event: TraceEvent, request: number, tokenizer: Tokenize
   const texts = tokenizer && Array.isArray(ids) && ids.length > 0 && ids.map((id) => tokenText(tokenizer, id));
   const one = tokenizer && (event.type === "verify" || event.type === "constraint") ? event.token : undefined;
   return {
+    __proto__: eventWords,
     ...event,
     request,
     ...(texts && { texts }),
     ...(one !== undefined && { text: tokenText(tokenizer, one) }),
-  } as TraceEvent;
+  } as unknown as TraceEvent;
 }

@@ -4,7 +4,7 @@
  */
 import { whenAborted } from "../aborts.ts";
 import type { ContinuationScoring, DecodeOptions, EmbedOptions, Prompt, ScoreOptions, Text } from "../calls.ts";
-import { describedRun, describing } from "../described.ts";
+import { describedRun, describing, eventWords, readAsText } from "../described.ts";
 import type { Continuations, ScoredContinuations } from "../engine/continuations.ts";
 import type { ForwardResult } from "../engine/forward/index.ts";
 import type { Run, RunResult } from "../engine/run.ts";
@@ -203,10 +203,12 @@ function startRun(
   const abort = (): void => own.abort();
   const heard = whenAborted(signal, abort);
   const [events, pieces] = [channel<TraceEvent>(abort), channel<string>(abort)];
-  const final = begin(own.signal, (answer) => {
-    if (answer.type === "event") events.add(answer.event);
+  const whole = begin(own.signal, (answer) => {
+    if (answer.type === "event") events.add(Object.setPrototypeOf(answer.event, eventWords));
     if (answer.type === "text") pieces.add(answer.text);
   }) as Promise<RunResult>;
+  // What words lend to results and events does not come with a message.
+  const final = whole.then(readAsText);
   const done = (failure?: unknown): void => {
     heard();
     for (const one of [events, pieces]) one.end(failure);
