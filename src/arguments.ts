@@ -5,7 +5,7 @@
 import { type LateFailures, lateFailures, plainWords, shown, telling, VentrisError, withArticle } from "./errors.ts";
 import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
 import { tellingReads } from "./reads.ts";
-import { isDetached, isInstance, isPlain, isPlatforms } from "./values.ts";
+import { addressHint, isDetached, isInstance, isPlain, isPlatforms } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
 export type Kind =
@@ -441,7 +441,7 @@ function mismatch(kind: Kind, value: unknown, { path, named }: Place): Problem {
   const say = (): string => {
     const texts =
       typeof value === "string" && typeof kind === "object" && "values" in kind ? kind.values.map(String) : [];
-    return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : givenBy(kind)}`;
+    return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : givenBy(kind) || addressHint(value)}`;
   };
   return { whole: true, say };
 }

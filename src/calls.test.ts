@@ -92,6 +92,21 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("a b", wrong({ constraint: ["x"] })),
       /constraint must name a constraint/,
     ],
+    [
+      "an option of other methods",
+      () => model.decode("a b", wrong({ method: { name: "prompt-lookup", draft: "pylos" } })),
+      /no option "draft" \(known: length, .*\): it is an option of the methods chain, spec-infer, sequoia, dyspec and \d+ others$/,
+    ],
+    [
+      "an option of the request in a method",
+      () => model.decode("a b", wrong({ method: { name: "greedy", topK: 3 } })),
+      /no option "topK": it is an option of the request, beside method$/,
+    ],
+    [
+      "an option of another shaper",
+      () => model.decode("a b", wrong({ shapers: [{ name: "dola", amateur: "pylos" }] })),
+      /no option "amateur" \(known: layers, alpha, divergence\): it is an option of the shapers? /,
+    ],
     ["open with an unknown option", () => open("knossos", wrong({ dtype: "q8" })), /no option "dtype"/],
     ["open with a misspelt one", () => open("knossos", wrong({ thread: 2 })), /did you mean "threads"/],
     ["open with weights unknown", () => open("knossos", wrong({ weights: "q4" })), /"auto", "f32", "int8" or "int4"/],

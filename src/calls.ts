@@ -35,8 +35,8 @@ import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, requireFlags, requireOptions, shown, shownEnd, telling, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
-import { waysBeside } from "./methods/beside.ts";
-import { findMethod, findShaper, methods } from "./methods/index.ts";
+import { elsewhere, waysBeside } from "./methods/beside.ts";
+import { findMethod, findShaper, methods, shapers as registeredShapers } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import { requireWhole } from "./numbers.ts";
@@ -46,7 +46,7 @@ import { strictly } from "./strict.ts";
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
 import type { ChatMessage, GivenMessage, Tokenizer } from "./text/tokenizer.ts";
-import { givenFields, isInstance } from "./values.ts";
+import { addressHint, givenFields, isInstance } from "./values.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
 export type Text = string | readonly number[] | readonly GivenMessage[];
@@ -113,8 +113,12 @@ export interface DecodeOptions extends RequestOptions {
   signal?: AbortSignal;
 }
 
+/** Who uses a closed model is told at once, whatever is asked of it. Errors: `aborted`. */
+export const requireOpen = (model: Pick<DecodingModel, "use">): void => model.use()();
+
 /** Starts decoding. Errors in the arguments are thrown at once. */
 export function decode(opened: DecodingModel, prompt: Prompt, options: DecodeOptions = {}): Run {
+  requireOpen(opened);
   const model = opened.capabilities.has("remote") ? forRequest(opened) : opened;
   const request = readRequest(model, options, "decode");
   const template = isTemplate(prompt) ? templateOf(model, prompt) : undefined;
@@ -159,7 +163,9 @@ export function readRequest(model: DecodingModel, options: DecodeOptions, call: 
   requireCapabilities(model, method);
   if (!model.capabilities.has("remote"))
     requireChain(settings, { vocabularySize: model.config.vocabularySize, tokenizer: model.tokenizer });
-  const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
+  const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name, {
+    elsewhere: elsewhere(methods, "method", requestNames),
+  }) as Record<string, unknown>;
   const making = makersOf(shapers);
   ensure(
     making.length === 0 || !model.capabilities.has("remote"),
@@ -251,7 +257,9 @@ function shaperOf(choice: ShaperChoice): MakeShaper {
     () => `a shaper must be a name, { name, …options } or one of your own, not ${shown(choice)}`,
   );
   const { kind, given } = chosenShaper(choice);
-  const options = parseOptions(kind.options, given as never, kind.name);
+  const options = parseOptions(kind.options, given as never, kind.name, {
+    elsewhere: elsewhere(registeredShapers, "shaper", requestNames),
+  });
   return (host) => kind.create(host, options);
 }
 
@@ -344,6 +352,7 @@ export interface ScoreOptions {
  * scored in windows that overlap by half. Errors: `bad_option`, `aborted`.
  */
 export async function score(model: DecodingModel, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
+  requireOpen(model);
   requireOptions(options, "score");
   const { top = 0, signal, ...others } = options;
   requireNothingElse(others, "score", ["top", "signal"], scoreWays);
@@ -368,6 +377,7 @@ export async function continuations(
   given: Continuations,
   options: ContinuationScoring = {},
 ): Promise<ScoredContinuations> {
+  requireOpen(model);
   requireOptions(options, "continuations");
   const { shapers = [], normalise, masked, signal, ...others } = options;
   requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
@@ -411,6 +421,7 @@ export async function embed(
   text: Text,
   options: EmbedOptions = {},
 ): Promise<Float32Array<ArrayBuffer>> {
+  requireOpen(model);
   requireOptions(options, "embed");
   const { signal, ...others } = options;
   requireNothingElse(others, "embed", ["signal"], embedWays);
@@ -657,8 +668,8 @@ export function requireWriting(
 /** Errors: `bad_option`. */
 export function requirePath(value: unknown, call: string): asserts value is string {
   ensure(
-    typeof value === "string" && value !== "",
+    typeof value === "string" && value !== "" && addressHint(value) === "",
     "bad_option",
-    () => `${call} takes the path of a file, not ${shown(value)}`,
+    () => `${call} takes the path of a file, not ${shown(value)}${addressHint(value)}`,
   );
 }

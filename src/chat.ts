@@ -10,6 +10,7 @@ import {
   requestExample,
   requireAnswerable,
   requireMessages,
+  requireOpen,
   requirePath,
 } from "./calls.ts";
 import { describedRun, describing } from "./described.ts";
@@ -86,6 +87,7 @@ const largestFile = 2 ** 26;
 
 /** Errors: `bad_option`; `unavailable` for a model without a chat template. */
 export function createChat(model: DecodingModel, options: ChatSessionOptions = {}): ChatSession {
+  requireOpen(model);
   requireOptions(options, "chat", "options", '{ system: "…" }');
   const { system, messages = [], defaults: given = {}, transcript = false, ...others } = options;
   requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"], chatWays);
@@ -180,6 +182,7 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       return history.map((message) => ({ ...message }));
     },
     send: tellingReads("send", ["said", "options"], (said, given = {}) => {
+      requireOpen(model);
       requireOptions(given, "send", "options", requestExample);
       const message = messageSaid(said);
       ensure(message, "bad_option", () => {
@@ -195,6 +198,7 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       return at >= 0;
     },
     retry: tellingReads("retry", ["options"], (given = {}) => {
+      requireOpen(model);
       requireOptions(given, "retry", "options", requestExample);
       const at = lastOfUser();
       ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");

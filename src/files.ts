@@ -3,6 +3,7 @@
  * whatever was given to `useFiles` before the first model was opened. Paths are names with "/" between folders.
  */
 import { ensure, requireFunction, requireObject, shown, VentrisError } from "./errors.ts";
+import { addressHint } from "./values.ts";
 
 export interface OpenFile {
   readonly size: number;
@@ -222,7 +223,8 @@ export function writeError(error: unknown, path: string): unknown {
 const windows = typeof process !== "undefined" && process.platform === "win32";
 /** Every path that a caller gives comes by here. Errors: `bad_option` for what is no text. */
 function lastBorder(path: string): number {
-  ensure(typeof path === "string", "bad_option", () => `a path must be a text, not ${shown(path)}`);
+  ensure(typeof path === "string", "bad_option", () => `a path must be a text, not ${shown(path)}${addressHint(path)}`);
+  ensure(addressHint(path) === "", "bad_option", () => `${shown(path)} is an address and no path${addressHint(path)}`);
   return Math.max(path.lastIndexOf("/"), windows ? path.lastIndexOf("\\") : -1);
 }
 

@@ -219,8 +219,9 @@ function unknownKey(
   const where = path.length === 0 ? "" : ` in ${field}`;
   const missing = `there is no option ${JSON.stringify(key)}${where}`;
   const all = `${kind ? ` of ${kind}` : ""}${names.length === 0 || names.length > 24 ? "" : ` (known: ${names.join(", ")})`}`;
-  const elsewhere = owners.get(key) ?? (path.length === 0 ? others?.elsewhere?.(key) : undefined);
-  if (elsewhere !== undefined) return `${missing}${all}: it is one of ${elsewhere}`;
+  const owner = owners.get(key);
+  const elsewhere = owner === undefined ? path.length === 0 && others?.elsewhere?.(key) : `it is one of ${owner}`;
+  if (elsewhere) return `${missing}${all}: ${elsewhere}`;
   const meant = suggestion(key, namesBeside(path, names, others), path.length === 0 ? others?.ways : undefined);
   if (meant !== "") return `${missing}${meant}`;
   const slipped = meantBy(key, [...owners.keys()]);

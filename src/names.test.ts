@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { requestOptions } from "./engine/decoding.ts";
 import { VentrisError } from "./errors.ts";
 import { findMethod, findShaper, methods, shapers } from "./methods/index.ts";
-import { embedWays, meantBy, openWays, requestWays, suggestion } from "./names.ts";
+import { chatWays, embedWays, meantBy, openWays, requestWays, suggestion } from "./names.ts";
 
 const request = [...Object.keys(requestOptions.shape), "method", "shapers", "signal"];
 
@@ -75,6 +75,22 @@ describe("names from elsewhere", () => {
     ["draftModel", requestWays, /method: \{ name: "dyspec", draft/],
     ["modelPath", openWays, /first argument/],
     ["cache_dir", openWays, /VENTRIS_CACHE/],
+    ["gpu", openWays, /device: "webgpu"/],
+    ["callbacks", openWays, /onProgress/],
+    ["num_predict", openWays, /each request/],
+    ["repeat_penalty", openWays, /each request/],
+    ["callbacks", requestWays, /iterate the text/],
+    ["num_ctx", requestWays, /option of open/],
+    ["gpu", requestWays, /option of open/],
+    ["kv_cache", requestWays, /option of open/],
+    ["eosToken", requestWays, /stopTokens/],
+    ["grammar", requestWays, /constraint: \{ grammar: /],
+    ["schema", requestWays, /constraint: \{ jsonSchema: /],
+    ["model", requestWays, /what open gave/],
+    ["images", requestWays, /stand in the prompt/],
+    ["model", chatWays, /what open gave/],
+    ["num_ctx", chatWays, /option of open/],
+    ["onToken", chatWays, /iterate the text/],
     ["pooling", embedWays, /mean of the final states/],
   ])("%s is no option, and is had in another way", (given, ways, told) => {
     expect(suggestion(given, request, ways)).toMatch(told);

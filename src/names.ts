@@ -73,6 +73,13 @@ const peers: Readonly<Record<string, string>> = {
   text: "inputtext outputtext txt",
   // of a picture in a prompt
   image: "img picture pic photo imageurl inputimage",
+  // of a constraint
+  jsonSchema: "schema object properties zod",
+  regex: "pattern regexp regularexpression",
+  grammar: "gbnf bnf ebnf lark cfg",
+  choices: "choice enum oneof anyof options values",
+  sqlSchema: "sql tables",
+  smiles: "molecule",
   // of a score
   top: "logprobs toplogprobs",
   // of the choice among tools
@@ -137,7 +144,7 @@ const othersOf = (known: readonly string[]): string[] =>
 export interface Others {
   readonly besides?: readonly string[];
   readonly ways?: Ways;
-  /** What else has an option of this name, as the end of "it is one of …". */
+  /** What else has an option of this name: "it is an option of the method chain". */
   elsewhere?(name: string): string | undefined;
 }
 
@@ -147,49 +154,89 @@ export type Ways = Readonly<Record<string, string>>;
 const spread = (ways: Readonly<Record<string, string>>): Ways =>
   Object.fromEntries(Object.entries(ways).flatMap(([names, way]) => names.split(" ").map((name) => [name, way])));
 
+/** Options of another call, and what others call them, lead there. */
+const elsewhere = (options: string, way: string): Ways =>
+  spread({
+    [options
+      .split(" ")
+      .map((one) => `${plainName(one)} ${peers[one] ?? ""}`.trim())
+      .join(" ")]: way,
+  });
+
+const ofOpening = "device threads weights keyValues contextLength memoryLimit maxRows cacheSlots lora";
+const ofRequests =
+  "maxTokens minTokens stop stopTokens temperature topK topP minP typicalP seed repetitionPenalty frequencyPenalty presencePenalty noRepeatNgram logitBias badTokens mirostat logprobs constraint method shapers";
+
 const streaming = "iterate the text of a run, for await (const piece of model.decode(…).text)";
 
 /** Of a request. */
-export const requestWays = spread({
-  "prompt messages input text contents": "it is the first argument, before the options",
-  "system systemprompt systemmessage instructions": "it is an option of model.chat, or a message of the role system",
-  "numreturnsequences n bestof numcompletions samples numsamples":
-    "call it once for each text, with another number as request; the calls share their passes",
-  "numbeams beams beamwidth beamsize": 'choose the method, as in method: { name: "beam", beams: 4 }',
-  "numbeamgroups diversitypenalty": 'choose the method, as in method: "diverse-beam"',
-  "penaltyalpha contrastivesearch":
-    "there is no contrastive search; the shapers dola, lol and cd contrast distributions",
-  "draft draftmodel assistantmodel speculative speculativedecoding numdrafttokens numassistanttokens":
-    'choose the method, as in method: { name: "dyspec", draft: "pylos" }',
-  "promptlookupnumtokens promptlookup": 'choose the method, as in method: "prompt-lookup"',
-  "stream streamer ontextchunk ontoken onresponsechunk callbackfunction callback onchunk": streaming,
-  "model modelid": "the model is what open gave, and the call is its method",
-  "tools toolchoice functions functioncall": "docs/how/tools.md shows how tools are called",
-  "returnfulltext echo": "the result is what was written behind the prompt, and never the prompt itself",
-  "threads device weights contextlength dtype gpulayers contextsize nctx nthreads":
-    "it is an option of open, for all requests of the model",
-  dosample: "temperature 0 takes the likeliest token, and above it tokens are drawn",
-  timeout: "give a signal, as AbortSignal.timeout(10_000)",
-});
+export const requestWays: Ways = {
+  ...elsewhere(ofOpening, "it is an option of open, for all requests of the model"),
+  ...spread({
+    "prompt messages input text contents": "it is the first argument, before the options",
+    "system systemprompt systemmessage instructions": "it is an option of model.chat, or a message of the role system",
+    "numreturnsequences n bestof numcompletions samples numsamples":
+      "call it once for each text, with another number as request; the calls share their passes",
+    "numbeams beams beamwidth beamsize": 'choose the method, as in method: { name: "beam", beams: 4 }',
+    "numbeamgroups diversitypenalty": 'choose the method, as in method: "diverse-beam"',
+    "penaltyalpha contrastivesearch":
+      "there is no contrastive search; the shapers dola, lol and cd contrast distributions",
+    "draft draftmodel assistantmodel speculative speculativedecoding numdrafttokens numassistanttokens":
+      'choose the method, as in method: { name: "dyspec", draft: "pylos" }',
+    "promptlookupnumtokens promptlookup": 'choose the method, as in method: "prompt-lookup"',
+    "stream streamer ontextchunk ontoken ontokens onresponsechunk callbackfunction callback callbacks onchunk ontext ondelta":
+      streaming,
+    "grammar guidedgrammar gbnf": 'it is a constraint, as in constraint: { grammar: "root ::= [a-z]+" }',
+    "jsonschema guidedjson schema": "it is a constraint, as in constraint: { jsonSchema: … }",
+    "regex guidedregex": 'it is a constraint, as in constraint: { regex: "[0-9]{4}" }',
+    "choices guidedchoice": 'it is a constraint, as in constraint: { choices: ["yes", "no"] }',
+    "eostoken eos endtoken endoftext stopateos":
+      "the model's own end tokens end a text; stop takes further texts, and stopTokens further ids",
+    "ignoreeos skipeos": "minTokens: 100 keeps a text from ending before",
+    skipspecialtokens: "special tokens are never in the text",
+    "images image picture pictures":
+      'pictures stand in the prompt, as in decode([{ image: "cat.png" }, "What is this?"])',
+    "template chattemplate": "messages as the prompt are written by the template of the model's tokenizer",
+    "model modelid": "the model is what open gave, and the call is its method",
+    "tools toolchoice functions functioncall": "docs/how/tools.md shows how tools are called",
+    "returnfulltext echo": "the result is what was written behind the prompt, and never the prompt itself",
+    dosample: "temperature 0 takes the likeliest token, and above it tokens are drawn",
+    timeout: "give a signal, as AbortSignal.timeout(10_000)",
+  }),
+};
 
 /** Of opening a model. */
-export const openWays = spread({
-  "model modelpath modelid path repo repoid filename": "it is the first argument, before the options",
-  "cachedir cachefolder modelsdirectory": "the environment variable VENTRIS_CACHE names the cache folder",
-  "token accesstoken hftoken authtoken": "the environment variable HF_TOKEN opens private models of the hub",
-  "baseurl endpoint url": 'open takes the address in place of a name, as in open("http://host:port/v1", { model })',
-  "localfilesonly offline": "without a network the copy in the cache is used",
-  "embedding embeddings": "every model embeds, by model.embed",
-  "draft draftmodel assistantmodel": 'it is an option of methods, as in method: { name: "dyspec", draft: "pylos" }',
-  "temperature topk topp seed maxtokens": "it is an option of each request: decode, generate, chat",
-});
+export const openWays: Ways = {
+  ...elsewhere(ofRequests, "it is an option of each request: decode, generate, chat"),
+  ...spread({
+    "model modelpath modelid path repo repoid filename": "it is the first argument, before the options",
+    "cachedir cachefolder modelsdirectory": "the environment variable VENTRIS_CACHE names the cache folder",
+    "token accesstoken hftoken authtoken": "the environment variable HF_TOKEN opens private models of the hub",
+    "baseurl endpoint url": 'open takes the address in place of a name, as in open("http://host:port/v1", { model })',
+    "localfilesonly offline": "without a network the copy in the cache is used",
+    "embedding embeddings": "every model embeds, by model.embed",
+    "draft draftmodel assistantmodel": 'it is an option of methods, as in method: { name: "dyspec", draft: "pylos" }',
+    "gpu usegpu gpulayers ngpulayers ngl":
+      'a graphics card takes a model as a whole: device: "webgpu", or device: "cuda"; without one leave it out, or device: "cpu"',
+    "callback callbacks": "onProgress: (progress) => … hears how opening goes",
+    "system systemprompt systemmessage messages": "it is an option of model.chat",
+    "revision branch subfolder": "the hub's main revision is opened; another one is opened as a folder on this disk",
+  }),
+};
 
 /** Of a conversation. */
-export const chatWays = spread({
-  "template chattemplate chatwrapper": "the template is that of the model's tokenizer",
-  "temperature topk topp minp seed maxtokens maxnewtokens method stop constraint signal":
-    "it is an option of answers: chat({ defaults: { … } }) for all, send(text, { … }) for one",
-});
+export const chatWays: Ways = {
+  ...elsewhere(ofRequests, "it is an option of answers: chat({ defaults: { … } }) for all, send(text, { … }) for one"),
+  ...elsewhere(ofOpening, "it is an option of open, for all conversations of the model"),
+  ...spread({
+    "template chattemplate chatwrapper": "the template is that of the model's tokenizer",
+    "signal abortsignal": "it is an option of answers: chat({ defaults: { … } }) for all, send(text, { … }) for one",
+    "model modelid context contextsequence": "the model is what open gave, and the call is its method",
+    "tools toolchoice functions": "docs/how/tools.md shows how tools are called",
+    "stream streamer ontextchunk ontoken onresponsechunk callback callbacks onchunk":
+      "iterate the text of an answer, for await (const piece of chat.send(…).text)",
+  }),
+};
 
 /** Of a score. */
 export const scoreWays = spread({

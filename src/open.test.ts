@@ -3,13 +3,17 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../test/fixtures/tiny-model.ts";
 import { type DecodeOptions, methodChoice } from "./calls.ts";
+import { readChat } from "./chat.ts";
 import { uniform } from "./engine/random.ts";
 import type { VentrisError } from "./errors.ts";
 import { type Model, open } from "./open.ts";
+import { resolveModel } from "./references.ts";
 import { multiply, scalar } from "./tensor/index.ts";
+import { openTokenizer } from "./text/index.ts";
 
 let tiny: TinyModel;
 let bare: TinyModel;
@@ -142,7 +146,7 @@ describe("aborting", () => {
     const closed = own.close();
     expect((await run.final).tokens.length).toBe(30);
     await closed;
-    expect(await failure(own.decode(prompt, greedy).final)).toMatchObject({ code: "aborted" });
+    expect(() => own.decode(prompt, greedy)).toThrow(expect.objectContaining({ code: "aborted" }));
     await own.close();
   });
 });
@@ -308,4 +312,68 @@ test("two hundred generations with random aborts leave neither slots nor capacit
   expect(model.forest.capacity).toBeLessThanOrEqual(Math.max(capacity, 512));
   expect(model.forest.size).toBeLessThanOrEqual(512);
   expect(process.memoryUsage().heapUsed - heap).toBeLessThan(40e6);
+});
+
+describe("a closed model", () => {
+  test("says so at once, whatever it is asked for", async () => {
+    const closed = await open(tiny.folder, { threads: 1 });
+    const chat = closed.chat({ transcript: true });
+    await closed.close();
+    await closed.close(); // a second time is nothing
+    const calls: readonly (() => unknown)[] = [
+      () => closed.decode("the"),
+      () => closed.chat({ transcript: true }),
+      () => chat.send("the"),
+      () => chat.retry(),
+      () => closed.tokenizer,
+      () => closed.trace("the", { taps: ["final"] }),
+      () => closed.generate("the"),
+      () => closed.score("the cat"),
+      () => closed.continuations({ context: [1], options: [[2]] }),
+      () => closed.embed("the"),
+      () => closed.forward([1, 2]),
+      () => closed.writeTrace(join(tmpdir(), "trace"), "the", { taps: ["final"] }),
+    ];
+    const message = `the model ${tiny.folder} was closed`;
+    for (const [i, call] of calls.entries()) {
+      if (i < 6) expect(call).toThrow(expect.objectContaining({ code: "aborted", message }));
+      else await expect(call()).rejects.toMatchObject({ code: "aborted", message });
+    }
+  });
+});
+
+describe("an address where a name or path is due", () => {
+  test.each([
+    [pathToFileURL("/some/where"), /not a URL: fileURLToPath\("file:\/\/\/some\/where"\) of "node:url" gives the path/],
+    [pathToFileURL("/some/where").href, /: fileURLToPath\("file:\/\/\/some\/where"\) of "node:url" gives the path/],
+    [new URL("http://127.0.0.1:1/v1"), /: its text is "http:\/\/127\.0\.0\.1:1\/v1"/],
+  ])("%s", async (address, told) => {
+    for (const call of [open, openTokenizer, readChat, resolveModel])
+      expect(await failure(call(address as string))).toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(told),
+      });
+  });
+
+  test("a shipped model's name where a folder is due, a folder where its name is due, and a name of the hub behind others' words", async () => {
+    expect(await failure(openTokenizer("knossos"))).toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(
+        /there is no folder knossos here, .*models\/knossos", and open\("knossos"\) gives it/,
+      ),
+    });
+    expect(await failure(openTokenizer("no/where"))).toMatchObject({
+      message: expect.stringContaining("(await open(name)).tokenizer"),
+    });
+    expect(await failure(open("./knossos"))).toMatchObject({
+      message: expect.stringContaining('did you mean "knossos"?'),
+    });
+    expect(await failure(open("hf:org/name"))).toMatchObject({
+      message: expect.stringContaining('did you mean "org/name"?'),
+    });
+    expect(await failure(open("~/models"))).toMatchObject({ message: expect.stringContaining("write the whole path") });
+    expect(await failure(open({ model: "knossos" } as never))).toMatchObject({
+      message: expect.stringContaining('as in open("knossos", { … })'),
+    });
+  });
 });

@@ -13,6 +13,7 @@ import {
   givenTo,
   type Prompt,
   promptTokens,
+  requireOpen,
   requirePath,
   type ScoreOptions,
   score,
@@ -206,9 +207,12 @@ async function openFace(reference: string, options: OpenOptions): Promise<Model>
     continuations: (given: Continuations, scoring?: ContinuationScoring) => continuations(model, given, scoring),
     embed: (text: Text, embedding?: EmbedOptions) => embed(model, text, embedding),
     chat: (session?: ChatSessionOptions) => createChat(model, session),
-    trace: (text: string | readonly number[], tracing: TraceOptions) =>
-      trace(model, promptTokens(model, text, givenTo("trace")), tracing),
+    trace(text: string | readonly number[], tracing: TraceOptions) {
+      requireOpen(model);
+      return trace(model, promptTokens(model, text, givenTo("trace")), tracing);
+    },
     async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
+      requireOpen(model);
       requirePath(path, "writeTrace");
       checkTracing(tracing);
       const tokens = promptTokens(model, text, givenTo("writeTrace"));
@@ -223,6 +227,10 @@ async function openFace(reference: string, options: OpenOptions): Promise<Model>
   ]);
   const face = {
     ...(Object.fromEntries(told) as typeof calls),
+    get tokenizer() {
+      requireOpen(model);
+      return model.tokenizer;
+    },
     ability: (name: Capability) => checkedAbility(name, model.ability(name)),
     [Symbol.asyncDispose]: model.close,
   } satisfies Partial<Model>;
@@ -374,6 +382,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
 
 function forwardOf(model: DecodingModel): Model["forward"] {
   return (async (text: string | readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+    requireOpen(model);
     const given = typeof text === "string" ? promptTokens(model, text, givenTo("forward")) : text;
     checkForward(given, options);
     const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;

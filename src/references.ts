@@ -27,6 +27,12 @@ async function nearestPath(reference: string): Promise<string | undefined> {
   return meant && within(folder, meant);
 }
 
+/** The hub's name behind what others write before it: `hf:org/name`, `hf://org/name`. */
+function hubName(reference: string): string | undefined {
+  const name = reference.replace(/^(hf|huggingface|hub):(\/\/)?/i, "");
+  return name !== reference && isOfHub(name) ? name : undefined;
+}
+
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
 export async function resolveModel(reference: string, given: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
@@ -35,7 +41,7 @@ export async function resolveModel(reference: string, given: Resolving = {}): Pr
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);
   if (await exists(reference).catch(() => false)) return (await storage()).absolute(reference);
-  const meant = hint(meantBy(reference, shipped) ?? (await nearestPath(reference)));
+  const meant = hint(meantBy(reference, shipped) ?? hubName(reference) ?? (await nearestPath(reference)));
   if (isOfHub(reference)) {
     return fromHub(reference, options).catch((cause) => {
       const known = cause instanceof VentrisError && cause.code === "unavailable";
@@ -57,6 +63,6 @@ export async function resolveModel(reference: string, given: Resolving = {}): Pr
   );
   throw new VentrisError(
     "unavailable",
-    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || `none is in ${modelsFolder()}`}), nor a file or folder here${meant}`,
+    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || `none is in ${modelsFolder()}`}), nor a file or folder here${meant || (reference.startsWith("~") ? '; "~" is read by shells alone: write the whole path' : "")}`,
   );
 }

@@ -40,3 +40,21 @@ export const isText = (value: unknown): value is string => typeof value === "str
 /** The fields that are given: one that is `undefined` is as good as absent, and must not hide a default. */
 export const givenFields = <T extends object>(fields: T): T =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+
+/** The end of a sentence: empty where finding it runs code of a caller's that throws, as getters and proxies may. */
+export function ending(find: () => string): string {
+  try {
+    return find();
+  } catch {
+    return "";
+  }
+}
+
+/** The end of a sentence about an address where a path or name is due: how it is made of it. Empty for anything else. */
+export const addressHint = (value: unknown): string =>
+  ending(() => {
+    const isAddress = typeof value === "object" && isInstance<URL>("URL", value);
+    const text = isAddress ? value.href : typeof value === "string" ? value : "";
+    if (/^file:/i.test(text)) return `: fileURLToPath(${JSON.stringify(text)}) of "node:url" gives the path`;
+    return isAddress ? `: its text is ${JSON.stringify(text)}` : "";
+  });

@@ -115,6 +115,7 @@ describe("run", () => {
     expect(result).toMatchObject({
       model: "knossos",
       method: "sample",
+      prompt,
       text: expect.any(String),
       finish: "length",
       counters: { passes: expect.any(Number), generated: 6, tokensPerPass: 1 },
@@ -138,6 +139,7 @@ describe("run", () => {
       ventris([...flags, "--prompt-ids", ids]),
     ]);
     for (const other of others) expect(JSON.parse(other.stdout).tokens).toEqual(result.tokens);
+    expect(others.map(({ stdout }) => JSON.parse(stdout).prompt)).toEqual([prompt, prompt, events[0].prompt]);
   });
 
   it("says a prompt in the model's chat form where that is asked for", async () => {
@@ -145,7 +147,9 @@ describe("run", () => {
     const question = "Tom has 9 books. Tom finds 8 more. How many books does Tom have now?";
     const expected = await model.generate([{ role: "user", content: question }], { temperature: 0 });
     const words = ["--json", "--chat", "--model", "phaistos", "--temperature", "0", question];
-    expect(JSON.parse((await ventris(["run", ...words])).stdout).tokens).toEqual(expected.tokens);
+    const said = JSON.parse((await ventris(["run", ...words])).stdout);
+    expect(said.tokens).toEqual(expected.tokens);
+    expect(said.prompt).toEqual([{ role: "user", content: question }]);
     const compared = await ventris(["compare", "--methods", "greedy", "--repeat", "1", ...words]);
     expect(JSON.parse(compared.stdout).methods[0].tokens).toEqual(expected.tokens);
   });
@@ -976,7 +980,8 @@ describe("compare", () => {
   it("runs methods side by side and finds the lossless ones equal", async () => {
     const words = ["compare", "--json", "--methods", "greedy,sample", "--max-tokens", "6", prompt];
     const { status, stdout } = await ventris(words);
-    const { methods, differences } = JSON.parse(stdout);
+    const { prompts, methods, differences } = JSON.parse(stdout);
+    expect(prompts).toEqual([prompt]);
     expect(methods.map(({ method }: { method: string }) => method)).toEqual(["greedy", "sample"]);
     expect(methods[1].tokens).toEqual(methods[0].tokens);
     expect(methods[0].speedUp).toBe(1);

@@ -185,10 +185,11 @@ async function readPrompts(words: readonly string[], flags: CompareFlags): Promi
 
 const toJson = (
   model: string,
-  { entries, skipped, differences, margin, repetitions }: Comparison,
+  { prompts, entries, skipped, differences, margin, repetitions }: Comparison,
   rounds: number,
 ): object => ({
   model,
+  prompts,
   repetitions,
   methods: entries.map((entry) => {
     const { label, chosen, lossless, results, events } = entry;

@@ -148,7 +148,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
       for (const run of runs) run.abort(); // after a failure the others need not go on
       if (flags.trace !== undefined) await writeTrace(flags.trace, events);
     }
-    if (flags.json) printJson({ model: flags.model, method: methodOf(events), ...describe(results, first) });
+    if (flags.json) printJson({ model: flags.model, method: methodOf(events), prompt, ...describe(results, first) });
     else {
       say(figuresOf(results));
       const silent = typeof prompt === "string" && results.every(({ text }) => text.trim() === "");

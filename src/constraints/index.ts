@@ -1,6 +1,6 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
 import { ensure, requireOptions, shown } from "../errors.ts";
-import { requireNothingElse, suggestion } from "../names.ts";
+import { hint, meantBy, plainName, requireNothingElse, type Ways } from "../names.ts";
 import { givenFields, isInstance, isListOf, isPlain, isText } from "../values.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
@@ -121,6 +121,14 @@ function requireJson(root: unknown, name: string): void {
 
 const kinds = Object.keys(makers) as Kind[];
 
+/** Options of one kind where another stands, and what a regular expression has inside. */
+const waysOfKinds: Ways = Object.fromEntries([
+  ["flags", "a RegExp has them, as in { regex: /[a-z]+/i }"],
+  ...kinds.flatMap((kind) =>
+    makers[kind].options.map((name) => [plainName(name), `it is an option of { ${kind} }`] as const),
+  ),
+]);
+
 /** Whether a value is a constraint that was made already, rather than the description of one. */
 export const isConstraint = (value: unknown): value is Constraint =>
   typeof value === "object" && value !== null && "start" in value && "tight" in value;
@@ -156,11 +164,25 @@ function kindNamed(choice: Exclude<ConstraintChoice, Predicate>): Kind | "own" {
   });
   ensure(given.length === 1, "bad_option", () => {
     const names = Object.keys(choice);
-    const hints = given.length > 0 ? [] : names.map((name) => suggestion(name, kinds)).filter((hint) => hint !== "");
-    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || names.join(", ") || "nothing"}${hints[0] ?? ""}`;
+    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || names.join(", ") || "nothing"}${given.length > 0 ? "" : kindMeant(choice)}`;
   });
   return given[0];
 }
+
+/** The end of a sentence about what names no kind: the kind that is meant, with the form in which it is given. */
+function kindMeant(choice: object): string {
+  const { type, ...fields } = choice as Readonly<Record<string, unknown>>;
+  // A JSON Schema itself, whose fields are many.
+  const isSchema = ["properties", "items", "enum", "$ref", "anyOf", "oneOf", "$schema"].some((name) => name in fields);
+  if (isSchema || jsonTypes.includes(type as string))
+    return "; a JSON Schema stands beside its name, as in { jsonSchema: { … } }";
+  const first = (words: readonly string[]): string | undefined =>
+    words.map((word) => meantBy(word, kinds)).find((kind) => kind !== undefined);
+  const valued = first(Object.values(choice).filter(isText));
+  return hint(first(Object.keys(choice))) || (valued === undefined ? "" : `; it is written { ${valued}: … }`);
+}
+
+const jsonTypes = ["object", "array", "string", "number", "integer", "boolean", "null"];
 
 /**
  * Errors: `bad_option` for what names no constraint, or several, and those of the recogniser. One of one's own is held to what a constraint
@@ -175,7 +197,7 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   const others = Object.fromEntries(
     Object.entries(givenFields(choice)).filter(([name]) => name !== kind && !options.includes(name)),
   );
-  requireNothingElse(others, `constraint: ${kind}`, options);
+  requireNothingElse(others, `constraint: ${kind}`, options, waysOfKinds);
   const what = (choice as { readonly [kind in Kind]: unknown })[kind];
   // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
   ensure(kind !== "jsonSchema" || !isOfLibrary(what), "bad_option", () => {

@@ -4,6 +4,26 @@ import { plural, shown } from "../errors.ts";
 import { meantBy, plainName, type Ways } from "../names.ts";
 import { methods } from "./index.ts";
 
+/** Where a name is an option that a method or shaper has not, which it was given to: of the request itself, or of others of its kind. */
+export const elsewhere =
+  (
+    all: readonly { readonly name: string; readonly options: Method["options"] }[],
+    what: "method" | "shaper",
+    request: readonly string[],
+  ) =>
+  (name: string): string | undefined => {
+    if (request.includes(name)) return `it is an option of the request, beside ${what === "method" ? what : "shapers"}`;
+    const having = all.flatMap((one) => (Object.hasOwn(one.options.shape, name) ? [one.name] : []));
+    if (having.length === 0) return undefined;
+    const [few, more] = [having.slice(0, fewNamed), having.length - fewNamed];
+    const names =
+      more > 1 ? `${few.join(", ")} and ${more} others` : having.join(", ").replace(/, ([^,]*)$/, " and $1");
+    return `it is an option of the ${having.length === 1 ? what : `${what}s`} ${names}`;
+  };
+
+/** So many names of those that have an option say what it is for. */
+const fewNamed = 4;
+
 /** What a request knows: its options, and ways of what it has otherwise. */
 interface Asked {
   readonly known: readonly string[];

@@ -49,8 +49,12 @@ export async function findRuntime(device: Device = "cpu"): Promise<{ ort: Runtim
   return found;
 }
 
-const exportsOf = (module: object): Runtime =>
-  ("default" in module ? (module as { default: Runtime }).default : module) as Runtime;
+function exportsOf(module: object): Runtime {
+  const runtime = ("default" in module ? (module as { default: Runtime }).default : module) as Runtime;
+  // What goes wrong it throws, too, and an error of ours says it: in its log it is many lines more, for who made the runtime.
+  runtime.env.logLevel = "fatal";
+  return runtime;
+}
 
 const firstLine = (error: unknown): string => (error as Error).message.split("\n", 1)[0];
 

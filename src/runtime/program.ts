@@ -93,10 +93,14 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
   } catch (cause) {
     const message = (cause as Error).message;
     if (device !== "cpu") {
-      const words = message.replace(/\s+/g, " ").trim();
+      // Where in its source it found that out helps nobody.
+      const words = message
+        .replace(/\s+/g, " ")
+        .trim()
+        .replace(/^\S+\/onnxruntime\/.* was false\. /, "");
       throw new VentrisError(
         "unavailable",
-        `device "${device}" cannot be used on this machine; ventris doctor says what it needs. ONNX Runtime: ${words}`,
+        `device "${device}" cannot be used on this machine: leave it out to use the processor; ventris doctor says what it needs. ONNX Runtime: ${words}`,
         { cause },
       );
     }

@@ -1,8 +1,10 @@
 /** Opens the tokenizer of a checkpoint, whichever files it comes in. */
 import { ensure, requireObject, requireOptions, shown, VentrisError } from "../errors.ts";
-import { folderOf, nameOf, within } from "../files.ts";
+import { exists, folderOf, nameOf, within } from "../files.ts";
 import { decodeUtf8, isObject } from "../json.ts";
 import { requireNothingElse } from "../names.ts";
+import { modelsFolder } from "../shipped.ts";
+import { addressHint } from "../values.ts";
 import { warnOnce } from "../warnings.ts";
 import { openGguf } from "../weights/gguf.ts";
 import { findWeights } from "../weights/open.ts";
@@ -38,6 +40,9 @@ export async function openTokenizer(path: string, options: TokenizerOptions = {}
   requireOptions(options, "openTokenizer");
   const { outputs, metadata, ...others } = options;
   requireNothingElse(others, "openTokenizer", ["outputs", "metadata"]);
+  ensure(typeof path === "string" && path !== "" && addressHint(path) === "", "bad_option", () => {
+    return `openTokenizer takes the path of a folder, its tokenizer.json or a weight file, not ${shown(path)}${addressHint(path)}`;
+  });
   ensure(outputs === undefined || (Number.isSafeInteger(outputs) && outputs > 0), "bad_option", () => {
     return `openTokenizer: outputs must be a whole number from 1 on, not ${shown(outputs)}`;
   });
@@ -116,6 +121,14 @@ function withListed(json: Json, listed: readonly Json[]): Json {
 }
 
 async function whatIsMissing(folder: string): Promise<string> {
+  if (!(await exists(folder))) {
+    const shipped = within(modelsFolder(), folder);
+    const name = nameOf(folder);
+    const isShipped = !folder.includes("/") && (await exists(shipped).catch(() => false));
+    return isShipped
+      ? `there is no folder ${folder} here, and openTokenizer takes a folder; that of the model which ships with Ventris is ${shown(shipped)}, and open(${shown(name)}) gives it as tokenizer of the model`
+      : `there is no folder ${folder}; the tokenizer of a model that has a name comes with the model: (await open(name)).tokenizer`;
+  }
   const sentencePiece = (await readIfPresent(within(folder, "tokenizer.model"))) !== undefined;
   return `${folder} has no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, ${llama2cNames.join(", ")}.${
     sentencePiece ? " It has a tokenizer.model (SentencePiece), which must be converted to tokenizer.json first." : ""

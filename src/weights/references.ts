@@ -1,7 +1,9 @@
 /** What opening a model says of itself, and models of the hub. */
 import { requireSignal } from "../aborts.ts";
 import { ensure, requireFunction, requireOptions, shown, telling } from "../errors.ts";
+import { isObject } from "../json.ts";
 import { requireNothingElse } from "../names.ts";
+import { addressHint, ending } from "../values.ts";
 import { downloadModel } from "./hub.ts";
 
 /**
@@ -45,10 +47,19 @@ export interface Resolving {
 
 /** Errors: `bad_option` for what cannot be the name of a model. */
 export function requireReference(reference: unknown, call: string): asserts reference is string {
-  ensure(typeof reference === "string" && reference !== "", "bad_option", () => {
-    return `${call} takes the name of a shipped model, a path or a name of the hub ("org/name"), not ${shown(reference)}`;
+  const hint = addressHint(reference);
+  ensure(typeof reference === "string" && reference !== "" && hint === "", "bad_option", () => {
+    return `${call} takes the name of a shipped model, a path or a name of the hub ("org/name"), not ${shown(reference)}${hint || modelHint(reference)}`;
   });
 }
+
+/** Of options that have the name in them, as other libraries take it. */
+const modelHint = (given: unknown): string =>
+  ending(() => {
+    const fields = isObject(given) ? ["model", "modelPath", "path", "name", "repo"].map((name) => given[name]) : [];
+    const name = fields.find((one) => typeof one === "string");
+    return name === undefined ? "" : `: the name comes first, and options behind it, as in open(${shown(name)}, { … })`;
+  });
 
 /** The options, checked, whose function fails with its name: a download would take that for a network's failure. Errors: `bad_option`. */
 export function readResolving(options: Resolving): Resolving {
