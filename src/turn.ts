@@ -16,6 +16,20 @@ function byMessage(): () => Promise<void> {
     });
 }
 
+/** So many milliseconds may go by in calls that wait for nothing. */
+const longestBreath = 8;
+let breathed = 0;
+
+/**
+ * For calls that may find that there is nothing to wait for: whoever makes them in a loop would keep the event loop from its turn, and with it
+ * timers, signals and other requests. Gives it one where the last is a while ago.
+ */
+export async function breathe(): Promise<void> {
+  if (performance.now() - breathed < longestBreath) return;
+  await nextTurn();
+  breathed = performance.now();
+}
+
 /** Waits, or until the signal is aborted. Errors: the signal's reason. */
 export function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {

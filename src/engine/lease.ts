@@ -2,6 +2,7 @@
 import { ensure, plural, shown } from "../errors.ts";
 import { layerEndedBy } from "../models/sites.ts";
 import { fingerprintOf } from "../text/fingerprint.ts";
+import { breathe } from "../turn.ts";
 import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
 import { type Job, Node, type NodeKey, notAToken, type Path } from "./node.ts";
@@ -151,6 +152,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         pump.enqueue(job);
       }
       for (const wait of waits) await wait;
+      if (waits.size === 0) await breathe();
     } catch (error) {
       // A call that fails leaves nothing behind, or others would wait for rows that never run.
       if (!account.jobs.has(job)) pump.abandon(job, error);

@@ -58,6 +58,13 @@ export function createReading(
     return node;
   }
 
+  /** What is known costs nothing, but a request that has ended is told so, and others have their turn. */
+  async function again(known: Promise<ForestNode>): Promise<ForestNode> {
+    const node = await known;
+    await lease.extend([]);
+    return node;
+  }
+
   return {
     lease,
     delivery,
@@ -74,7 +81,8 @@ export function createReading(
       lease.use(leaseSites(model.sites(), taps, edits, beside));
     },
     readPrompt(visit) {
-      prefilled ??= read(visit);
+      if (prefilled) return again(prefilled);
+      prefilled = read(visit);
       return prefilled;
     },
   };
