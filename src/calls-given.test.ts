@@ -273,3 +273,30 @@ test("a part of a message has no field that nobody reads", async () => {
   ] as const)
     expect(() => model.decode(said(part))).toThrow(isSaid("bad_option", message));
 });
+
+test("messages that a template wrote are refused wherever a text stands, alone or in a larger one", {
+  timeout: 60_000,
+}, async () => {
+  const canvas = await open("mycenae", { threads: 1 });
+  const chat = await open("phaistos", { threads: 1 });
+  try {
+    const fillOf = (text: string) => () => canvas.decode({ fill: text });
+    const messages = [{ role: "user", content: "Who is ___?" }] as const;
+    const written = canvas.tokenizer!.applyChatTemplate!(messages);
+    const instead = "a text with blanks has no messages, and decode(messages) answers them";
+    expect(fillOf(written)).toThrow(/^fill begins with the text of the special token <\|begin\|>, /);
+    expect(fillOf(written)).toThrow(instead);
+    for (const around of [`Well: ${written}`, `Well: ${written} ___.`]) {
+      expect(fillOf(around)).toThrow(/^behind "Well: " fill has messages that a chat template wrote, .*<\|user\|>/);
+      expect(fillOf(around)).toThrow(instead);
+    }
+    const text = `Well: ${chat.tokenizer!.applyChatTemplate!(messages)} ___.`;
+    const told = /behind "Well: " the (prompt|text) has messages that a chat template wrote/;
+    expect(() => chat.decode(text)).toThrow(told);
+    expect(() => chat.trace(text, { taps: ["final"] })).toThrow(told);
+    for (const call of [chat.generate, chat.score, chat.embed, chat.forward])
+      expect(await rejection(() => call(text))).toMatchObject({ message: expect.stringMatching(told) });
+  } finally {
+    await Promise.all([canvas.close(), chat.close()]);
+  }
+});

@@ -157,6 +157,21 @@ describe("in an empty folder, where only the registry can be reached", () => {
     },
   );
 
+  it.for(["5.4", "7"])(
+    "TypeScript %s compiles await using without a setting of lib, and with one that has no such globals",
+    { timeout: 300_000 },
+    async (version, { skip }) => {
+      if (unreachable) skip(unreachable);
+      await cp(join(root, "test", "fixtures", "disposal.ts.txt"), join(empty, "disposal.ts"));
+      const { lib, ...others } = settings;
+      for (const given of [{}, { lib }]) {
+        const options = { ...others, ...given, noEmit: true, types: [] };
+        const { stdout, status } = await compile(version, options, "disposal");
+        expect([given, stdout, status]).toEqual([given, "", 0]);
+      }
+    },
+  );
+
   it("ventris/ai-sdk compiles with the oldest and the newest TypeScript beside the types that it names", {
     timeout: 300_000,
   }, async ({ skip }) => {
