@@ -26,12 +26,12 @@ test("of a busy machine no verdict is firm, and what is not known has no figures
     gain({ speedUp: 0.3, most: 0.4, disturbed: true }),
   ];
   expect(gainRows(gains)).toEqual([
-    ["chain", "1.40×", "2.50×", "likely gains"],
+    ["chain", "~1.4×", "~2.5×", "likely gains"],
     ["chain", "-", "-", "not known"],
-    ["chain", "0.30×", "0.40×", "likely no gain"],
+    ["chain", "~0.3×", "~0.4×", "likely no gain"],
   ]);
   expect(warningOf(gains, "pylos", " (measured while others were busy)")).toMatch(
-    /^The pass times are too long \(measured .*\), and .* likely: ventris doctor --model pylos --measure /,
+    /^The pass times are too long \(measured .*\), so that figures with ~ .* guesses\. When .* ventris doctor --model pylos --measure /,
   );
   // The target's own may be right, and those of a draft not.
   expect(warningOf(gains, "pylos", "")).toMatch(/^The pass times of drafts are too long, as said below, /);

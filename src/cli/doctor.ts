@@ -233,15 +233,19 @@ const prospect = ({ speedUp, most, disturbed, unfit }: Gain) =>
 export function warningOf(gains: readonly Gain[], model: string, load: string): string | undefined {
   if (!load && !gains.some(({ disturbed }) => disturbed)) return undefined;
   const which = load ? `The pass times are too long${load}` : "The pass times of drafts are too long, as said below";
-  return `${which}, and what the table says by them is no more than likely: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`;
+  return `${which}, so that figures with ~ and their verdicts are guesses. When nothing else uses the machine, ventris doctor --model ${model} --measure measures them anew.`;
 }
 
-/** Method, expected, at best and verdict. Figures that tell nothing are left out, and those of a busy machine promise nothing. */
+/** Method, expected, at best and verdict. Figures that tell nothing are left out, and those of a busy machine are marked and rounded. */
 export const gainRows = (gains: readonly Gain[]): string[][] =>
   gains.map((gain) => {
     const found = prospect(gain);
     const factor = (value: number | undefined): string =>
-      value === undefined || found === "not known" ? "-" : `${value.toFixed(2)}×`;
+      value === undefined || found === "not known"
+        ? "-"
+        : gain.disturbed
+          ? `~${value.toFixed(1)}×`
+          : `${value.toFixed(2)}×`;
     return [gain.method, factor(gain.speedUp), factor(gain.most), verdictOf(gain, found)];
   });
 

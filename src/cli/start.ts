@@ -251,12 +251,15 @@ async function decodeAgain(
 const lacksSomething = (error: unknown): boolean =>
   error instanceof VentrisError && ["unavailable", "bad_option", "aborted"].includes(error.code);
 
+/** So many times as fast as the same later, which has nothing left to load, a first run only is where others use the machine since. */
+const becameBusy = 1.3;
+
 /** What the second decoding showed. */
 export function wordsFor(told: RunResult, { candidates, hopeless, best }: Search, reference: string): string {
   if (candidates === 0) return "No method that changes nothing but the speed works with this model.";
   const all = `${candidates} methods that change nothing but the speed`;
   const unexpected = `By the pass times that were measured on this machine, none of ${all} is expected to be faster than plain decoding`;
-  const anew = `ventris doctor --model ${reference} --measure takes the pass times anew`;
+  const anew = `${caller()} doctor --model ${reference} --measure takes the pass times anew`;
   if (!best) return `${unexpected}; ${anew}.`;
   const { method, plain, fast } = best;
   const same =
@@ -269,7 +272,17 @@ export function wordsFor(told: RunResult, { candidates, hopeless, best }: Search
     const others = hopeless > 0 ? `; of ${hopeless} of them that was not expected, and they were not tried` : "";
     return `None of ${all} was clearly faster here and now${others}. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}.`;
   }
-  return `Decoded again by ${method.name}, ${untried ? "the most promising" : "the fastest"} here of ${all}: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
+  return [
+    `Decoded again by ${method.name}, ${untried ? "the most promising" : "in a short trial the fastest"} of ${all}: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`,
+    ...(hopeless > 0 && !untried
+      ? [`${hopeless} of them were not tried: by the pass times that were measured on this machine they are not expected to gain.`]
+      : []),
+    ...(speedOf(told) > becameBusy * speedOf(plain)
+      ? [
+          `Plain decoding had written the story at ${speedOf(told).toFixed(0)} tokens/s: other programs use this machine now.`,
+        ]
+      : []),
+  ].join(" ");
 }
 
 /** The same of a canvas, where each method gives a text of its own. */
@@ -278,7 +291,7 @@ export function wordsForCanvas(told: RunResult, { candidates, best }: Search): s
   const { method, plain, fast } = best;
   const text = fast.text === told.text ? "the same text" : "another text, as each of them may give";
   const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(best).toFixed(2)}×), one run after the other, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
-  const how = isFaster(best) ? "the fastest here" : "which did best in a short trial";
+  const how = isFaster(best) ? "in a short trial the fastest" : "which did best in a short trial";
   return `Decoded again by ${method.name}, ${how} of ${candidates} other methods of such models: ${figures}.`;
 }
 
@@ -305,14 +318,19 @@ const time = (model: Model, prompt: string, request: DecodeOptions, method: Meth
 
 const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);
 
+/** How the command is called from here: in a checkout, or where the package is installed. */
+function caller(): string {
+  const checkout = existsSync(fileURLToPath(new URL("../../scripts/ventris.mjs", import.meta.url)));
+  return checkout ? "npm run --silent ventris --" : "npx ventris";
+}
+
 /** Three commands as they can be called from here, of this model: that of the method only where it was faster, and else the one that tells why not. */
 export function suggestions(
   again: Again | undefined,
   reference: string,
   kind: "text" | "canvas" | "chat" = "text",
 ): string {
-  const checkout = existsSync(fileURLToPath(new URL("../../scripts/ventris.mjs", import.meta.url)));
-  const call = checkout ? "npm run --silent ventris --" : "npx ventris";
+  const call = caller();
   const faster = again && isFaster(again) ? ` --method ${again.method.name}` : "";
   const model = reference === usualModel ? "" : ` --model ${reference}`;
   const doctor = [`${call} doctor --model ${reference}`, "what each method can gain on this machine, and why"];
