@@ -92,6 +92,34 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("a b", wrong({ constraint: ["x"] })),
       /constraint must name a constraint/,
     ],
+    ["a message alone", () => model.decode(wrong({ role: "user", content: "a" })), /; messages stand in a list/],
+    [
+      "a prompt among options",
+      () => model.decode(wrong({ prompt: "a" })),
+      /; the prompt comes first, and options behind/,
+    ],
+    ["messages among options", () => model.decode(wrong({ messages: [] })), /; give the list of messages itself/],
+    [
+      "a role of others",
+      () => model.decode(wrong([{ role: "human", content: "a" }])),
+      /no chat template|did you mean "user"/,
+    ],
+    ["a system message for options", () => model.chat(wrong("You are")), /not "You are": write \{ system: "…" \}$/],
+    [
+      "options of a method in one more object",
+      () => model.decode("a", wrong({ method: { name: "chain", options: { length: 3 } } })),
+      /no option "options" .*: options stand beside the name/,
+    ],
+    [
+      "a callback behind the options",
+      () => wrong(model).generate("a", {}, () => 1),
+      /^generate takes 2 arguments \(prompt, options\), and a function is given beside: iterate the text/,
+    ],
+    [
+      "one argument more",
+      () => wrong(model).decode("a", {}, 3),
+      /^decode takes 2 arguments .*, and 3 is given beside$/,
+    ],
     [
       "an option of other methods",
       () => model.decode("a b", wrong({ method: { name: "prompt-lookup", draft: "pylos" } })),

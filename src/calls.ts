@@ -489,9 +489,14 @@ function promptRows(
   return rows;
 }
 
-/** Of a template whose text is misspelt. */
-const templateHint = (prompt: unknown): string =>
-  (isObject(prompt) ? meantField(prompt, templateFields) : undefined) ?? "";
+/** Of what has the prompt in it, and of a template whose text is misspelt. */
+function templateHint(prompt: unknown): string {
+  if (!isObject(prompt)) return "";
+  if ("role" in prompt) return "; messages stand in a list, be there only one: [{ role, content }]";
+  if (Array.isArray(prompt.messages)) return "; give the list of messages itself, and options behind it";
+  if ("prompt" in prompt) return "; the prompt comes first, and options behind it";
+  return meantField(prompt, templateFields) ?? "";
+}
 
 /** Among pieces of a prompt, one whose picture is misspelt. Errors: `bad_option`. */
 function requireImages(pieces: readonly unknown[], given: Given): void {

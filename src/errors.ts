@@ -51,16 +51,17 @@ export async function ofOption<T>(option: string, work: () => Promise<T>): Promi
 }
 
 /** What callers without types may give in place of an object of options. Errors: `bad_option`. */
-export function requireObject(value: unknown, call: string, what: string): void {
+export function requireObject(value: unknown, call: string, what: string, example?: string): void {
   ensure(typeof value === "object" && value !== null && !isPlatforms(value), "bad_option", () => {
-    const advice = isInstance("Promise", value) ? ": await it first" : "";
+    const written = typeof value === "string" && example ? `: write ${example}` : "";
+    const advice = isInstance("Promise", value) ? ": await it first" : written;
     return `${call}: ${what} must be an object, not ${shown(value)}${advice}`;
   });
 }
 
 /** The same of options, whose fields are their own: what a class or another object lends them would be passed over. Errors: `bad_option`. */
 export function requireOptions(value: unknown, call: string, what = "options", example?: string): void {
-  requireObject(value, call, what);
+  requireObject(value, call, what, example);
   ensure(
     isPlain(value as object),
     "bad_option",

@@ -68,6 +68,8 @@ const peers: Readonly<Record<string, string>> = {
   system: "systemprompt systemmessage instructions",
   messages: "history chathistory conversationhistory conversation",
   // of a message
+  user: "human person me",
+  assistant: "ai bot chatbot gpt",
   role: "from speaker author sender",
   content: "text message body parts value",
   text: "inputtext outputtext txt",
@@ -167,7 +169,8 @@ const ofOpening = "device threads weights keyValues contextLength memoryLimit ma
 const ofRequests =
   "maxTokens minTokens stop stopTokens temperature topK topP minP typicalP seed repetitionPenalty frequencyPenalty presencePenalty noRepeatNgram logitBias badTokens mirostat logprobs constraint method shapers";
 
-const streaming = "iterate the text of a run, for await (const piece of model.decode(…).text)";
+/** How a text is had piece by piece, where others take a function for it. */
+export const streaming = "iterate the text of a run, for await (const piece of model.decode(…).text)";
 
 /** Of a request. */
 export const requestWays: Ways = {

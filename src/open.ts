@@ -40,14 +40,14 @@ import { leaseSites, requireTaps } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, lateFailures, requireFlags, requireOptions, shown, telling, VentrisError } from "./errors.ts";
+import { ensure, lateFailures, plural, requireFlags, requireOptions, shown, telling, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
-import { openWays, requireNothingElse, suggestion } from "./names.ts";
+import { openWays, requireNothingElse, streaming, suggestion } from "./names.ts";
 import { tellingReads } from "./reads.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
@@ -196,6 +196,18 @@ const argumentNames: Readonly<Record<string, readonly string[]>> = {
   forward: ["text", "options"],
 };
 
+/** Calls that give no promise. */
+const answersAtOnce = ["decode", "chat", "trace"];
+
+/** The error of a call with more arguments than it reads, such as a callback; undefined where nothing is passed over. */
+function tooMany(call: string, names: readonly string[], given: readonly unknown[]): VentrisError | undefined {
+  const others = given.slice(names.length).filter((one) => one !== undefined);
+  if (others.length === 0) return undefined;
+  const way = others.some((one) => typeof one === "function") ? `: ${streaming}` : "";
+  const takes = `${call} takes ${plural(names.length, "argument")} (${names.join(", ")})`;
+  return new VentrisError("bad_option", `${takes}, and ${shown(others[0])} is given beside${way}`);
+}
+
 async function openFace(reference: string, options: OpenOptions): Promise<Model> {
   requireReference(reference, "open");
   requireOpenOptions(options, "open");
@@ -221,10 +233,16 @@ async function openFace(reference: string, options: OpenOptions): Promise<Model>
     },
     forward: forwardOf(model),
   } satisfies Partial<Model>;
-  const told = Object.entries(calls).map(([name, call]) => [
-    name,
-    tellingReads(name, argumentNames[name], call as (...given: unknown[]) => unknown),
-  ]);
+  const told = Object.entries(calls).map(([name, call]) => {
+    const names = argumentNames[name];
+    const counted = (...given: unknown[]): unknown => {
+      const refusal = tooMany(name, names, given);
+      if (refusal === undefined) return (call as (...all: unknown[]) => unknown)(...given);
+      if (answersAtOnce.includes(name)) throw refusal;
+      return Promise.reject(refusal);
+    };
+    return [name, tellingReads(name, names, Object.defineProperty(counted, "length", { value: call.length }))];
+  });
   const face = {
     ...(Object.fromEntries(told) as typeof calls),
     get tokenizer() {

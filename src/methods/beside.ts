@@ -12,6 +12,7 @@ export const elsewhere =
     request: readonly string[],
   ) =>
   (name: string): string | undefined => {
+    if (name === "options") return `options stand beside the name, as in { name: "…", length: 4 }`;
     if (request.includes(name)) return `it is an option of the request, beside ${what === "method" ? what : "shapers"}`;
     const having = all.flatMap((one) => (Object.hasOwn(one.options.shape, name) ? [one.name] : []));
     if (having.length === 0) return undefined;
