@@ -78,7 +78,7 @@ const peers: Readonly<Record<string, string>> = {
   // of a constraint
   jsonSchema: "schema object properties zod",
   regex: "pattern regexp regularexpression",
-  grammar: "gbnf bnf ebnf lark cfg",
+  grammar: "grammarfile gbnf bnf ebnf lark cfg",
   choices: "choice enum oneof anyof options values",
   sqlSchema: "sql tables",
   smiles: "molecule",
@@ -207,6 +207,15 @@ export const requestWays: Ways = {
     timeout: "give a signal, as AbortSignal.timeout(10_000)",
   }),
 };
+
+/** Of a command that takes a prompt. */
+export const promptWays = spread({
+  "prompt text input promt message query":
+    'the prompt stands by itself, in quotes, as in ventris run "Once upon a time"',
+  "stream streaming nostream": "the text is always written as it comes; --json gives it when it is whole",
+  "system systemprompt systemmessage instructions": "it is an option of ventris chat",
+  "interactive conversation": "ventris chat is a conversation",
+});
 
 /** Of opening a model. */
 export const openWays: Ways = {

@@ -344,8 +344,11 @@ describe("a closed model", () => {
 
 describe("an address where a name or path is due", () => {
   test.each([
-    [pathToFileURL("/some/where"), /not a URL: fileURLToPath\("file:\/\/\/some\/where"\) of "node:url" gives the path/],
-    [pathToFileURL("/some/where").href, /: fileURLToPath\("file:\/\/\/some\/where"\) of "node:url" gives the path/],
+    [
+      pathToFileURL("/some/where"),
+      /not a URL: as a path it is "\/some\/where", and fileURLToPath of "node:url" makes it/,
+    ],
+    [pathToFileURL("/some/where").href, /: as a path it is "\/some\/where"/],
     [new URL("http://127.0.0.1:1/v1"), /: its text is "http:\/\/127\.0\.0\.1:1\/v1"/],
   ])("%s", async (address, told) => {
     for (const call of [open, openTokenizer, readChat, resolveModel])

@@ -55,6 +55,9 @@ export const addressHint = (value: unknown): string =>
   ending(() => {
     const isAddress = typeof value === "object" && isInstance<URL>("URL", value);
     const text = isAddress ? value.href : typeof value === "string" ? value : "";
-    if (/^file:/i.test(text)) return `: fileURLToPath(${JSON.stringify(text)}) of "node:url" gives the path`;
+    if (/^file:/i.test(text)) {
+      const path = decodeURIComponent(new URL(text).pathname).replace(/^\/(?=[a-z]:)/i, "");
+      return `: as a path it is ${JSON.stringify(path)}${isAddress ? ', and fileURLToPath of "node:url" makes it' : ""}`;
+    }
     return isAddress ? `: its text is ${JSON.stringify(text)}` : "";
   });

@@ -123,6 +123,11 @@ test("a flag cut short is the one that it begins, before one that is as short", 
   expect(meantFlag("--bad", command)).toBe("; did you mean --bad-tokens?");
   expect(meantFlag("--bady", command)).toBe("; did you mean --body?");
   expect(meantFlag("--top-j", command)).toBe("; did you mean --top-k?");
+  for (const flag of ["--top_k", "--topK", "--TopK"]) expect(meantFlag(flag, command)).toBe("; did you mean --top-k?");
+  expect(meantFlag("--prompt", command)).toBe("");
+  command.argument("[prompt...]");
+  expect(meantFlag("--prompt", command)).toMatch(/^: the prompt stands by itself, in quotes, as in ventris run /);
+  expect(meantFlag("--system", command)).toBe(": it is an option of ventris chat");
 });
 
 test("a list between commas may mix texts and numbers", () => {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { formOf, optionsOf, rangeWords, unwrapped } from "../forms.ts";
 import { describeIssues } from "../issues.ts";
-import { hint, suggestion } from "../names.ts";
+import { hint, plainName, promptWays, suggestion } from "../names.ts";
 import { describeSchema, docstring, sentence } from "../papers/option-types.ts";
 import { readTypedJson } from "./json.ts";
 
@@ -69,6 +69,10 @@ export function meantFlag(unknown: string, command: Command): string {
   if (other) return other;
   const known = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
   const name = unknown.replace(/^-+/, "");
+  const way = command.registeredArguments.some((one) => one.name() === "prompt")
+    ? promptWays[plainName(name)]
+    : undefined;
+  if (way !== undefined) return `: ${way}`;
   const whole = known.filter((one) => name.length > 1 && one.startsWith(name));
   const meant = whole.length === 1 ? hint(whole[0]) : suggestion(name, [...known, "help"]);
   return meant.replace(/"(.*)"/, "--$1");

@@ -58,7 +58,11 @@ it("texts that look so are prompts", () => {
 
 it("an option of a method that is given as a flag is told with the way that sets it", () => {
   const said = (method: string | undefined, flag: string): string => {
-    const command = new Command().option("--method <name>").option("--budget <json>").option("--max-tokens <number>");
+    const command = new Command()
+      .option("--method <name>")
+      .option("--budget <json>")
+      .option("--max-tokens <number>")
+      .option("--top-k <number>");
     addMethodHints(command);
     command.parse(method === undefined ? [] : ["--method", method], { from: "user" });
     return hadElsewhere(command, `--${flag}`, "4");
@@ -68,6 +72,11 @@ it("an option of a method that is given as a flag is told with the way that sets
   expect(said(undefined, "drafts")).toBe("");
   expect(said(undefined, "draft")).toMatch(/of methods such as chain: --method chain --set draft=4$/);
   expect(said(undefined, "budget")).toBe("");
+  // Other spellings of a flag that there is, and what others call an option that no flag is.
+  for (const flag of ["top_k", "topK", "topk"]) expect(said(undefined, flag), flag).toBe("");
+  expect(said(undefined, "num-beams")).toMatch(
+    /^; beams is an option of methods such as beam: --method beam --set beams=4$/,
+  );
   expect(said("dyspec", "max-toks")).toBe("");
   expect(said("./mine.ts", "least")).toMatch(/^; options of \.\/mine\.ts are given by --set, as --set least=4; /);
   expect(said("./mine.ts", "max-toks")).toBe("");

@@ -7,7 +7,7 @@ import type { Method } from "../engine/method.ts";
 import type { Capability, DecodingModel } from "../engine/model.ts";
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
-import { meantBy, meantField } from "../names.ts";
+import { meantBy, meantField, plainName } from "../names.ts";
 import { addElsewhere, kebab, parseAssignments } from "./flags.ts";
 import { readTypedJson } from "./json.ts";
 import { say } from "./output.ts";
@@ -48,7 +48,7 @@ export function addMethodHints(command: Command): void {
   addElsewhere(command, (flag, value, { method: given }) => {
     const name = typeof given === "string" ? (/^\s*\{.*?"name":\s*"([^"]*)"/s.exec(given)?.[1] ?? given) : undefined;
     const flags = command.options.flatMap(({ long }) => long?.slice(2) ?? []);
-    const isFlag = flags.includes(flag);
+    const isFlag = flags.some((one) => plainName(one) === plainName(flag));
     // What a file's method has is known when it is loaded, which this cannot wait for.
     if (name !== undefined && isModulePath(name))
       return isFlag || meantBy(flag, flags) !== undefined
@@ -57,7 +57,10 @@ export function addMethodHints(command: Command): void {
     const chosen = methods.find((method) => method.name === name);
     const among = chosen ? [chosen] : isFlag ? [] : methods;
     const having = among.flatMap((method) => {
-      const option = Object.keys(method.options.shape).find((one) => kebab(one) === kebab(flag).replaceAll("_", "-"));
+      const options = Object.keys(method.options.shape);
+      const same = options.find((one) => plainName(one) === plainName(flag));
+      // What others call so may as well be a flag.
+      const option = same ?? (meantBy(flag, flags) === undefined ? meantBy(flag, options, 0) : undefined);
       return option === undefined ? [] : [{ method: method.name, option }];
     });
     if (having.length === 0) return undefined;

@@ -110,7 +110,9 @@ test("a model that ends at once is said to, with no speed; methods of a canvas p
   );
   expect(said(2)).toMatch(/after 2 tokens: .* Another --seed or another beginning may give more\.$/);
   const words = wordsForCanvas({ ...result(1, 200), text: "another" }, search(0.5));
-  expect(words).toMatch(/^Decoded again by dyspec, in a short trial the fastest of 14 other methods of such models: another text/);
+  expect(words).toMatch(
+    /^Decoded again by dyspec, in a short trial the fastest of 14 other methods of such models: another text/,
+  );
   expect(words).not.toContain("token for token");
 });
 

@@ -275,7 +275,9 @@ export function wordsFor(told: RunResult, { candidates, hopeless, best }: Search
   return [
     `Decoded again by ${method.name}, ${untried ? "the most promising" : "in a short trial the fastest"} of ${all}: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`,
     ...(hopeless > 0 && !untried
-      ? [`${hopeless} of them were not tried: by the pass times that were measured on this machine they are not expected to gain.`]
+      ? [
+          `${hopeless} of them were not tried: by the pass times that were measured on this machine they are not expected to gain.`,
+        ]
       : []),
     ...(speedOf(told) > becameBusy * speedOf(plain)
       ? [
