@@ -1,5 +1,6 @@
 /** Reverse-mode differentiation: given a scalar loss, builds the graph of its gradients. Rules are data, one for each operation. */
 import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
+import { joinedProduct } from "./joined.ts";
 import {
   add,
   cast,
@@ -286,9 +287,23 @@ export function gradients(loss: Tensor, targets: readonly Tensor[], { keep = [] 
   const found = new Map<Tensor, Tensor>([[loss, reshape(scalar(1), loss.shape)]]);
   const again = recomputation(order, keep, found);
   const parts = new Map<Tensor, Map<number, Tensor>>();
+  const contribute = (x: Tensor, contribution: Tensor | undefined): void => {
+    if (!contribution || !relevant.has(x)) return;
+    const before = found.get(x);
+    found.set(x, before ? add(before, contribution) : contribution);
+  };
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i];
     if (!relevant.has(node) || withoutGradient.has(node.operation)) continue;
+    const joined = joinedProduct(node);
+    if (joined) {
+      const known = joinedProduct(again(node))!;
+      for (const [index, g] of parts.get(node) ?? []) {
+        contribute(joined.rows, matmul(g, known.matrices[index]));
+        contribute(joined.matrices[index], matmul(g, known.rows, { transposeA: true }));
+      }
+      continue;
+    }
     const g =
       node.operation === "split" || node.operation === "topK"
         ? joinParts(again(node), parts.get(node))
@@ -302,10 +317,7 @@ export function gradients(loss: Tensor, targets: readonly Tensor[], { keep = [] 
     }
     const inputGradients = node.operation === "split" || node.operation === "topK" ? [g] : applyRule(g, again(node));
     node.inputs.forEach((x, k) => {
-      const contribution = inputGradients[k];
-      if (!contribution || !relevant.has(x)) return;
-      const before = found.get(x);
-      found.set(x, before ? add(before, contribution) : contribution);
+      contribute(x, inputGradients[k]);
     });
   }
   return targets.map((target) => found.get(target) ?? zerosLike(target));

@@ -3,6 +3,7 @@
  * transposition and scale, block-quantised products, norms together with the residual sum before them, rotary embedding.
  */
 import { ensure, VentrisError } from "../errors.ts";
+import { type JoinedProduct, joinedProduct } from "./joined.ts";
 import {
   bind,
   isWeight,
@@ -205,8 +206,9 @@ function reshapeTarget(lowering: Lowering, from: Shape, to: Shape): string {
 }
 
 function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
-  if (separateProducts(lowering, tensor)) return undefined; // lowered with the split that takes it apart
-  const { builder, nameOf } = lowering;
+  const { builder, nameOf, consumers } = lowering;
+  const [user] = consumers.get(tensor) ?? [];
+  if (user && separateProducts(lowering, user)) return undefined; // lowered with the split that takes it apart
   const [a, b] = tensor.inputs;
   const { transposeA, transposeB, scale } = tensor.attributes as {
     transposeA: boolean;
@@ -274,31 +276,30 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
   return builder.node("Gather", [nameOf(table), nameOf(indices)])[0];
 }
 
+/** From so many rows on, taking a product apart costs more than making each part by itself. */
+const manyRows = 64;
+
 /**
- * The factors of a product with joined matrices [a; b; …] whose result is only ever split into their parts again. Where weights are
- * baked in, the joined product is one operator and fast; where they are inputs, separate products save joining and splitting.
+ * What is computed in place of a joined product that is only taken apart. Where weights are baked in and rows are few, the joined product
+ * is one operator and fast; else separate products save joining and splitting.
  */
-function separateProducts(lowering: Lowering, tensor: Tensor): readonly Tensor[] | undefined {
-  if (tensor.operation !== "matmul" || isWeight(lowering, tensor.inputs[1])) return undefined;
-  const { consumers } = lowering;
-  const [a, b] = tensor.inputs;
-  const { transposeA, transposeB, scale } = tensor.attributes;
-  const users = consumers.get(tensor) ?? [];
-  const joined = b.operation === "concat" && b.attributes.axis === 0 && transposeB && !transposeA && scale === 1;
-  if (!joined || a.shape.length !== 2 || users.length !== 1 || users[0].operation !== "split") return undefined;
-  const { axis, sizes } = users[0].attributes as { axis: number; sizes: Shape };
-  const matches =
-    axis === 1 && sizes.length === b.inputs.length && sizes.every((size, i) => size === b.inputs[i].shape[0]);
-  return matches ? b.inputs : undefined;
+function separateProducts(lowering: Lowering, split: Tensor): JoinedProduct | undefined {
+  const { consumers, options } = lowering;
+  const joined = joinedProduct(split);
+  const [product] = split.inputs;
+  if (!joined || consumers.get(product)!.length !== 1) return undefined;
+  const [rows] = joined.rows.shape;
+  const few = options.blocks || options.layout || typeof rows === "string" || rows < manyRows;
+  return few && isWeight(lowering, product.inputs[1]) ? undefined : joined;
 }
 
 function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
   const { builder, nameOf, consumers, names } = lowering;
-  const factors = separateProducts(lowering, tensor.inputs[0]);
-  if (factors) {
+  const separate = separateProducts(lowering, tensor);
+  if (separate) {
     for (const part of consumers.get(tensor)!) {
-      const [a, b] = [tensor.inputs[0].inputs[0], factors[part.attributes.index as number]];
-      names.set(part, matrixProduct(lowering, a, b, { transposeB: true }));
+      const matrix = separate.matrices[part.attributes.index as number];
+      names.set(part, matrixProduct(lowering, separate.rows, matrix, { transposeB: true }));
     }
     return;
   }
