@@ -164,6 +164,7 @@ const cases: Record<string, Case> = {
         t.multiply(g, t.multiply(t.square(x), 3)),
       ]),
   },
+  rmsInverse: { shapes: [[2, 4]], build: (x) => t.rmsInverse(x, 1e-5) },
   rmsNorm: { shapes: [[2, 4], [4]], build: (x, w) => t.rmsNorm(x, w, 1e-5) },
   layerNorm: { shapes: [[2, 4], [4], [4]], build: (x, w, b) => t.layerNorm(x, w, b, 1e-5) },
   "lstm, two steps": {

@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation: given a scalar loss, builds the graph of its gradients. Rules are data, one for each operation. */
 import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
 import { joinedProduct } from "./joined.ts";
+import { rmsInverse } from "./norms.ts";
 import {
   add,
   cast,
@@ -198,13 +199,26 @@ const rules: Record<string, Rule> = {
     const difference = scatterLast(exp(logSoftmax(logits)), columns, expand(scalar(-1), columns.shape));
     return [multiply(difference, uniformValue(g) ?? reshape(g, columns.shape)), undefined];
   },
+  // Sums over rows and over columns are products with a vector, which take one reading of g · x.
   rmsNorm: (g, node) => {
     const [x, weight] = node.inputs;
-    const inverse = divide(1, sqrt(add(reduceMean(square(x), -1, true), node.attributes.epsilon as number)));
-    const normal = multiply(x, inverse);
-    const scaled = multiply(g, weight);
-    const radial = multiply(normal, reduceMean(multiply(scaled, normal), -1, true));
-    return [multiply(inverse, subtract(scaled, radial)), sumTo(multiply(g, normal), weight.shape)];
+    const size = weight.shape[0] as number;
+    const inverse = rmsInverse(x, node.attributes.epsilon as number);
+    const [along, ofRow] = [reshape(multiply(g, x), [-1, size]), reshape(inverse, [-1, 1])];
+    const radial = multiply(
+      multiply(square(ofRow), ofRow),
+      matmul(along, reshape(weight, [size, 1]), { scale: 1 / size }),
+    );
+    const outward = multiply(x, reshape(radial, inverse.shape));
+    return [
+      subtract(multiply(multiply(g, weight), inverse), outward),
+      reshape(matmul(along, ofRow, { transposeA: true }), [size]),
+    ];
+  },
+  rmsInverse: (g, node) => {
+    const [x] = node.inputs;
+    const slope = multiply(multiply(square(node), node), -1 / (x.shape[x.shape.length - 1] as number));
+    return [multiply(multiply(g, slope), x)];
   },
   layerNorm: (g, node) => {
     const [x, weight, bias] = node.inputs;

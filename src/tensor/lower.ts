@@ -179,10 +179,18 @@ const rules: Record<string, Rule> = {
     const chosen = builder.node("GatherElements", [logs, columns], { attributes: { axis: -1 } })[0];
     return builder.node("Neg", [builder.node("Squeeze", [chosen, int64s(builder, [-1])])[0]])[0];
   },
-  rmsNorm: ({ builder, nameOf }, { inputs: [x, weight], attributes }) =>
-    builder.node("SimplifiedLayerNormalization", [nameOf(x), nameOf(weight)], {
-      attributes: { axis: -1, epsilon: { float: attributes.epsilon as number }, stash_type: 1 },
-    })[0],
+  rmsNorm: (lowering, norm) => {
+    const inverse = inverseOf(lowering, norm);
+    const [name, factor] = normalise(lowering, norm, lowering.nameOf(norm.inputs[1]), inverse !== undefined);
+    if (inverse) lowering.names.set(inverse, factor);
+    return name;
+  },
+  // Of its norm, if that is computed; by itself where it comes first, or alone.
+  rmsInverse: (lowering, inverse) => {
+    const [x] = inverse.inputs;
+    const size = x.shape[x.shape.length - 1] as number;
+    return normalise(lowering, inverse, lowering.builder.constant(new Float32Array(size).fill(1), [size]), true)[1];
+  },
   layerNorm: ({ builder, nameOf }, { inputs: [x, weight, bias], attributes }) =>
     builder.node("LayerNormalization", [x, weight, bias].map(nameOf), {
       attributes: { axis: -1, epsilon: { float: attributes.epsilon as number } },
@@ -345,16 +353,44 @@ function runTimeSize({ builder, names }: Lowering, size: string): string {
   throw new VentrisError("bad_shape", `no input has the dimension ${size}`);
 }
 
+/** The inverse that gradients of a norm ask for, if it has no name yet. */
+const inverseOf = (
+  { consumers, names }: Lowering,
+  { inputs: [x], attributes: { epsilon } }: Tensor,
+): Tensor | undefined =>
+  consumers
+    .get(x)
+    ?.find((other) => other.operation === "rmsInverse" && other.attributes.epsilon === epsilon && !names.has(other));
+
+/** The names of x · inverse · weight and, where it is wanted, of the inverse. */
+function normalise(
+  { builder, nameOf }: Lowering,
+  { inputs: [x], attributes }: Tensor,
+  weight: string,
+  inverse: boolean,
+): string[] {
+  return builder.node("SimplifiedLayerNormalization", [nameOf(x), weight], {
+    attributes: { axis: -1, epsilon: { float: attributes.epsilon as number }, stash_type: 1 },
+    outputs: inverse ? 2 : 1,
+  });
+}
+
 /**
  * A residual sum followed by rmsNorm is one operator, which also gives the sum. Returns the name of the sum, and names the norm's
- * output, when this addition feeds such a norm.
+ * output, when this addition feeds such a norm. In training the norm also has to give what it multiplied by, which that operation does not.
  */
 function fusedResidualNorm(lowering: Lowering, sum: Tensor): string | undefined {
   const [a, b] = sum.inputs;
   const norm = lowering.consumers.get(sum)?.find((t) => t.operation === "rmsNorm" && t.inputs[0] === sum);
   const weight = norm?.inputs[1];
   const fits = norm && sameShape(a.shape, b.shape) && a.type === "float32" && [2, 3].includes(sum.shape.length);
-  if (!fits || !weight || product(sum.shape) === 0 || !(lowering.names.has(weight) || isWeight(lowering, weight)))
+  if (
+    !fits ||
+    !weight ||
+    inverseOf(lowering, norm) ||
+    product(sum.shape) === 0 ||
+    !(lowering.names.has(weight) || isWeight(lowering, weight))
+  )
     return undefined;
   const [normal, , , total] = lowering.builder.node(
     "SkipSimplifiedLayerNormalization",

@@ -14,6 +14,12 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   return createTensor("rmsNorm", [x, weight], x.shape, x.type, { epsilon });
 }
 
+/** 1 / sqrt(mean(x^2) + epsilon) along the last axis, which is kept with size 1: what `rmsNorm` multiplies by, and computes with it. Errors: `bad_option` for an epsilon below 0. */
+export function rmsInverse(x: Tensor, epsilon: number): Tensor {
+  requireEpsilon("rmsInverse", epsilon);
+  return createTensor("rmsInverse", [x], [...x.shape.slice(0, -1), 1], x.type, { epsilon });
+}
+
 /** (x - mean) / sqrt(variance + epsilon) * weight + bias along the last axis (Ba et al. 2016). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor {
   requireEpsilon("layerNorm", epsilon);
