@@ -5,6 +5,7 @@
 import {
   add,
   concat,
+  type GradientRule,
   gather,
   geluTanh,
   linear,
@@ -12,11 +13,14 @@ import {
   reshape,
   rmsNorm,
   rotary,
+  sigmoid,
   silu,
   split,
+  subtract,
   type Tensor,
   tanh,
   transpose,
+  withGradient,
 } from "../tensor/index.ts";
 import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
 import { llamaArchitectures, readLlamaConfig } from "./llama-config.ts";
@@ -161,13 +165,23 @@ function normedHeads({ heads, keyValueHeads, headDimension, epsilon }: ModelConf
   );
 }
 
+/** silu(gate) · up (Shazeer 2020). With h the value and s the sigmoid of the gate, its derivative by the gate is h + s · (up - h). */
+const swiglu = (gate: Tensor, up: Tensor): Tensor => {
+  const rule: GradientRule = (g, { value, sources: [gate, up], saved: [activated] }) => [
+    multiply(g, add(value, multiply(sigmoid(gate), subtract(up, value)))),
+    multiply(g, activated),
+  ];
+  const activated = silu(gate);
+  return withGradient(multiply(activated, up), [gate, up], rule, [activated]);
+};
+
 const build: Family["build"] = (config, ports) => {
   const { tokens, rotary: tables, attention, parameter, site, select } = ports;
   const { hiddenSize, feedForward, headDimension, heads, keyValueHeads, epsilon, vocabularySize } = config;
   const { variant = {} } = config;
   const queryWidth = heads * headDimension;
   const embeddings = parameter("model.embed_tokens.weight", [vocabularySize, hiddenSize]);
-  const activation = variant.activation === "geluTanh" ? geluTanh : silu;
+  const gated = variant.activation === "geluTanh" ? (gate: Tensor, up: Tensor) => multiply(geluTanh(gate), up) : swiglu;
   const around = norms(config);
 
   const vectors = site("embed.tokens", reshape(gather(embeddings, tokens), [-1, hiddenSize]));
@@ -216,7 +230,7 @@ const build: Family["build"] = (config, ports) => {
           0,
         );
     const [gate, up] = split(linear(second, gateAndUp), [feedForward, feedForward], 1);
-    const neurons = place("mlp.neurons", multiply(activation(place("mlp.gate", gate)), place("mlp.up", up)));
+    const neurons = place("mlp.neurons", gated(place("mlp.gate", gate), place("mlp.up", up)));
     const down = linear(neurons, weight("mlp.down_proj.weight", hiddenSize, feedForward));
     const mlpOut = place("mlp.output", scaled(norm(down, around.mlp.after), variant.residualScale));
     residual = place("residual", add(residual, mlpOut));

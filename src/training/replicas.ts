@@ -128,9 +128,21 @@ function mean(
 ): void {
   const factor = 1 / (others.length + 1);
   for (const [k, { gradients }] of others.entries()) {
-    const [before, scale] = [k === 0 ? own : result, k === others.length - 1 ? factor : 1];
-    for (let i = 0; i < result.length; i++) result[i] = (before[i] + gradients[offset + i]) * scale;
+    const theirs = gradients.subarray(offset, offset + result.length);
+    scaledSum(result, k === 0 ? own : result, theirs, k === others.length - 1 ? factor : 1);
   }
+}
+
+/** (a + b) · scale. Four at a time, as a turn of the loop costs more than a sum. */
+function scaledSum(result: Float32Array, a: Float32Array, b: Float32Array, scale: number): void {
+  const whole = result.length - (result.length % 4);
+  for (let i = 0; i < whole; i += 4) {
+    result[i] = (a[i] + b[i]) * scale;
+    result[i + 1] = (a[i + 1] + b[i + 1]) * scale;
+    result[i + 2] = (a[i + 2] + b[i + 2]) * scale;
+    result[i + 3] = (a[i + 3] + b[i + 3]) * scale;
+  }
+  for (let i = whole; i < result.length; i++) result[i] = (a[i] + b[i]) * scale;
 }
 
 /** A batch as `count` batches of equal numbers of rows. */
