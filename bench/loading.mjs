@@ -1,11 +1,7 @@
 // Loads one model in a process of its own, to see how much memory that takes; called by engine.mjs.
-import { readFileSync } from "node:fs";
 import { serve } from "./harness/child.mjs";
+import { memory } from "./harness/memory.mjs";
 import { openModel } from "./ours.mjs";
-
-/** A field of /proc/self/status in bytes: VmHWM is the largest resident size so far. @param {string} field */
-const memory = (field) =>
-  1024 * Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(readFileSync("/proc/self/status", "utf8"))?.[1]);
 
 await serve({
   /** The small model first: what the runtime itself takes is there before. */

@@ -173,9 +173,9 @@ export async function openModel(path, options) {
 
 /**
  * Training steps as the library's loop does them: gradients, clipping, AdamW; of all weights, or of a LoRA of this rank on q_proj and v_proj, PEFT's default.
- * @param {import("./training.mjs").TrainingOptions} options @param {number} [rank]
+ * @param {import("./training.mjs").TrainingOptions} options @param {{ rank?: number, recompute?: boolean }} [what]
  */
-export async function openTraining(options, rank) {
+export async function openTraining(options, { rank, recompute } = {}) {
   const { folder, batch, length, threads, learningRate, clip, ...optimiser } = options;
   const { family, config } = familyOf(JSON.parse(readFileSync(join(folder, "config.json"), "utf8")));
   const source = await openSafetensors(join(folder, "model.safetensors"));
@@ -188,7 +188,7 @@ export async function openTraining(options, rank) {
     return { config: lora, sites, values: initialLora(sites, rank, 1) };
   };
   const lora = rank === undefined ? undefined : adapter(rank);
-  const objective = await replicatedObjective(config, values, { rows: batch, length, threads, lora });
+  const objective = await replicatedObjective(config, values, { rows: batch, length, threads, lora, recompute });
   const state = adamwState(objective.parameters);
   const bytes = readFileSync(options.batches);
   const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);

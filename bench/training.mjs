@@ -125,7 +125,7 @@ async function productShare({ runs, progress }) {
 /** Time of a LoRA's step over a full one's. @param {Settings} settings */
 async function loraShare({ runs, progress }) {
   const options = trainingOptions("knossos", 8, 256);
-  const [full, lora] = [await openTraining(options), await openTraining(options, 8)];
+  const [full, lora] = [await openTraining(options), await openTraining(options, { rank: 8 })];
   try {
     const measured = await alternate(
       async () => median((await lora.steps(stepsATurn)).seconds),
@@ -139,6 +139,18 @@ async function loraShare({ runs, progress }) {
     await lora.close();
   }
 }
+
+/** Gigabytes that training takes at its peak, all of the process. @param {number} length @param {boolean} recompute */
+const peakMemory = (length, recompute) => async () => {
+  const child = startChild(process.execPath, [fileURLToPath(new URL("training/memory.mjs", import.meta.url))]);
+  try {
+    const options = trainingOptions("knossos", 8, length);
+    const value = (await child.call("train", { options, recompute, steps: 2 })) / 1e9;
+    return { value, runs: [value] };
+  } finally {
+    await child.close();
+  }
+};
 
 /** The steps must be the same computation, or their times say nothing. */
 function lossDifference() {
@@ -172,6 +184,16 @@ export const rows = [
     what: "step of a LoRA (rank 8, q_proj and v_proj) over a full one",
     target: atMost(0.7),
     measure: loraShare,
+  },
+  {
+    what: "memory at its peak, knossos shape, 8 × 256 tokens",
+    target: atMost(4, " GB"),
+    measure: peakMemory(256, false),
+  },
+  {
+    what: "memory at its peak, knossos shape, 8 × 1024 tokens, with recomputation",
+    target: atMost(4, " GB"),
+    measure: peakMemory(1024, true),
   },
   {
     what: "largest difference of the losses from PyTorch's over 5 steps, small shape",
