@@ -111,6 +111,18 @@ const cases: Record<string, Case> = {
     ],
     build: (a, b) => t.linear(a, b),
   },
+  "parts of a joined product": {
+    shapes: [
+      [2, 3],
+      [2, 3],
+      [1, 3],
+      [4, 3],
+    ],
+    build: (x, a, b, unused) => {
+      const [p, q] = t.split(t.linear(x, t.concat([a, b, unused], 0)), [2, 1, 4], 1);
+      return t.multiply(p, q);
+    },
+  },
   reshape: { shapes: [[2, 6]], build: (x) => t.reshape(x, [3, -1]) },
   transpose: { shapes: [[2, 3, 4]], build: (x) => t.transpose(x, [2, 0, 1]) },
   expand: { shapes: [[2, 1]], build: (x) => t.expand(x, [3, 2, 4]) },

@@ -240,6 +240,40 @@ describe("fused operators", () => {
     expect(plain).not.toContain("MatMulNBits");
   });
 
+  test("joined products are taken apart where that saves operators", () => {
+    const joined = (rows: t.Dimension) => {
+      const matrices = t.concat([t.parameter("a", [8, 64]), t.parameter("b", [8, 64])], 0);
+      const [a, b] = t.split(t.linear(t.input("x", [rows, 64]), matrices), [8, 8], 1);
+      return t.multiply(a, b);
+    };
+    const y = joined(64);
+    const trained = t.parametersOf(y);
+    const steps = t.gradients(t.reduceSum(y), [trained.get("a")!, trained.get("b")!]);
+    const training = operators({ y, first: steps[0], second: steps[1] });
+    // The joined matrix, which nothing reads: the runtime leaves it out.
+    expect(training.filter((operator) => operator === "Concat")).toHaveLength(1);
+    expect(training).not.toContain("Split");
+    expect(operators({ y }, { parameters: "weights" })).not.toContain("Split");
+    for (const rows of [63, "rows"]) {
+      expect(operators({ y: joined(rows) }, { parameters: "weights" })).toContain("Split");
+    }
+    expect(operators({ y }, { parameters: "weights", blocks: () => ownFormats[4] })).toContain("Split");
+  });
+
+  test("a norm gives its gradient what it multiplied by", () => {
+    const x = t.add(t.input("x", [4, 64]), t.input("z", [4, 64]));
+    const norm = t.rmsNorm(x, t.input("w", [64]), 1e-5);
+    const [gradient] = t.gradients(t.reduceSum(t.square(norm)), [x]);
+    const used = operators({ norm, gradient });
+    expect(used.filter((operator) => operator.includes("LayerNormalization"))).toEqual([
+      "SimplifiedLayerNormalization",
+    ]);
+    expect(used.filter((operator) => operator.startsWith("Reduce"))).toEqual([]);
+    // Asked for first, or alone, it is computed by itself.
+    expect(operators({ gradient, norm })).toContain("SimplifiedLayerNormalization");
+    expect(operators({ y: t.rmsInverse(x, 1e-5) })).toContain("SimplifiedLayerNormalization");
+  });
+
   test("give what they stand for", async () => {
     const [z, w] = [t.input("z", ["rows", 64]), t.input("w", [64])];
     const total = t.add(x, z);

@@ -3,7 +3,6 @@
  * transposition and scale, block-quantised products, norms together with the residual sum before them, rotary embedding.
  */
 import { ensure, VentrisError } from "../errors.ts";
-import { type JoinedProduct, joinedProduct } from "./joined.ts";
 import {
   bind,
   isWeight,
@@ -11,6 +10,7 @@ import {
   type Lowering,
   type LoweringOptions,
   planInput,
+  separateProducts,
   type ValueDescription,
   type WeightBinding,
   weightName,
@@ -282,23 +282,6 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
     }
   }
   return builder.node("Gather", [nameOf(table), nameOf(indices)])[0];
-}
-
-/** From so many rows on, taking a product apart costs more than making each part by itself. */
-const manyRows = 64;
-
-/**
- * What is computed in place of a joined product that is only taken apart. Where weights are baked in and rows are few, the joined product
- * is one operator and fast; else separate products save joining and splitting.
- */
-function separateProducts(lowering: Lowering, split: Tensor): JoinedProduct | undefined {
-  const { consumers, options } = lowering;
-  const joined = joinedProduct(split);
-  const [product] = split.inputs;
-  if (!joined || consumers.get(product)!.length !== 1) return undefined;
-  const [rows] = joined.rows.shape;
-  const few = options.blocks || options.layout || typeof rows === "string" || rows < manyRows;
-  return few && isWeight(lowering, product.inputs[1]) ? undefined : joined;
 }
 
 function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {

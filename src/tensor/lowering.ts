@@ -1,5 +1,6 @@
 /** What lowering works on, and the weights that a lowered program names: where they lie in its file, and in which form. */
 import { ensure, shown } from "../errors.ts";
+import { type JoinedProduct, joinedProduct } from "./joined.ts";
 import type { OnnxBuilder } from "./onnx.ts";
 import { type Shape, shapeText } from "./shape.ts";
 import type { ElementType, Tensor } from "./tensor.ts";
@@ -163,4 +164,21 @@ export function weightName(lowering: Lowering, tensor: Tensor): string {
     () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`,
   );
   return bind(lowering, tensor, () => false).name;
+}
+
+/** From so many rows on, taking a product apart costs more than making each part by itself. */
+const manyRows = 64;
+
+/**
+ * What is computed in place of a joined product that is only taken apart. Where weights are baked in and rows are few, the joined product
+ * is one operator and fast; else separate products save joining and splitting.
+ */
+export function separateProducts(lowering: Lowering, split: Tensor): JoinedProduct | undefined {
+  const { consumers, options } = lowering;
+  const joined = joinedProduct(split);
+  const [product] = split.inputs;
+  if (!joined || consumers.get(product)!.length !== 1) return undefined;
+  const [rows] = joined.rows.shape;
+  const few = options.blocks || options.layout || typeof rows === "string" || rows < manyRows;
+  return few && isWeight(lowering, product.inputs[1]) ? undefined : joined;
 }
