@@ -3,12 +3,13 @@
  * Usage, after a build: node bench/profile.mjs [--dist dist] [--shape 135m] [--weights int4] [--threads 2] [--contexts 128] [--rows 1] [--passes 40]
  * A profile slows small operators down: shares say more than sums. The last line has the time of the same passes by the clock.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { median } from "./harness/measure.mjs";
+import { byKind, printKinds, takeProfile } from "./harness/operators.mjs";
 import { randomCheckpoint, randomPrompt } from "./weights/random.mjs";
 
 const { values } = parseArgs({
@@ -29,8 +30,6 @@ const { open } = await import(pathToFileURL(join(resolve(values.dist), "index.js
 const folder =
   shape === "knossos" ? "models/knossos" : randomCheckpoint(/** @type {"135m" | "1b" | "small"} */ (shape));
 
-/** @typedef {{ cat: string, name: string, dur: number, ts: number, args: Record<string, string> }} Event */
-
 /** Milliseconds of each pass of so many rows by the clock. @param {any} forest @param {number} vocabulary @param {number} context @param {number} rows */
 async function step(forest, vocabulary, context, rows) {
   const lease = forest.lease();
@@ -47,53 +46,20 @@ async function step(forest, vocabulary, context, rows) {
   return times;
 }
 
-/** Median microseconds and count of each kind of operator in the last passes of a profile. @param {readonly Event[]} events */
-function byKind(events) {
-  const runs = events.filter(({ cat, name }) => cat === "Session" && name === "model_run").slice(-passes);
-  const nodes = events.filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
-  /** @type {Map<string, { count: number, times: number[] }>} */
-  const kinds = new Map();
-  for (const [i, run] of runs.entries()) {
-    /** @type {Map<string, number>} */
-    const sums = new Map();
-    const counts = new Map();
-    for (const { ts, dur, args } of nodes) {
-      if (ts < run.ts || ts >= run.ts + run.dur) continue;
-      sums.set(args.op_name, (sums.get(args.op_name) ?? 0) + dur);
-      counts.set(args.op_name, (counts.get(args.op_name) ?? 0) + 1);
-    }
-    for (const [kind, sum] of sums) {
-      const known = kinds.get(kind) ?? { count: 0, times: new Array(i).fill(0) };
-      known.count = counts.get(kind);
-      known.times.push(sum);
-      kinds.set(kind, known);
-    }
-  }
-  return kinds;
-}
-
 for (const context of values.contexts.split(",").map(Number)) {
   for (const rows of values.rows.split(",").map(Number)) {
     const place = mkdtempSync(join(tmpdir(), "profile-"));
     const model = await open(folder, { weights, keyValues, threads: Number(threads), profile: join(place, "pass") });
     await step(model.forest, model.config.vocabularySize, context, rows);
     await model.close();
-    const [file] = readdirSync(place);
-    const kinds = byKind(JSON.parse(readFileSync(join(place, file), "utf8")));
-    rmSync(place, { recursive: true });
+    const kinds = byKind(takeProfile(place), passes);
     const plain = await open(folder, { weights, keyValues, threads: Number(threads) });
     const clock = median(await step(plain.forest, plain.config.vocabularySize, context, rows));
     await plain.close();
 
-    const list = [...kinds].map(([kind, { count, times }]) => ({ kind, count, time: median(times) }));
-    const total = list.reduce((sum, { time }) => sum + time, 0);
-    const operators = list.reduce((sum, { count }) => sum + count, 0);
-    const products = list.find(({ kind }) => kind === "MatMulNBits")?.time ?? 0;
+    const products = kinds.find(({ kind }) => kind === "MatMulNBits")?.time ?? 0;
     console.log(`\n${shape} ${weights}, context ${context}, ${rows} rows, ${threads} threads`);
-    for (const { kind, count, time } of list.sort((a, b) => b.time - a.time))
-      console.log(
-        `${kind.padEnd(34)} ${String(count).padStart(4)} ${(time / 1000).toFixed(3).padStart(8)} ms ${((100 * time) / total).toFixed(1).padStart(5)} %`,
-      );
+    const { total, operators } = printKinds(kinds);
     const other = ((100 * (total - products)) / total).toFixed(0);
     console.log(
       `${operators} operators, ${(total / 1000).toFixed(2)} ms, ${other} % of it not quantised products; a pass by the clock, without a profile, ${clock.toFixed(2)} ms`,
