@@ -21,6 +21,7 @@ export const scalar = /* @__PURE__ */ checked("scalar", area.scalar, [["value","
 export const gradients = /* @__PURE__ */ checked("gradients", area.gradients, [["loss",{"named":"Tensor"}],["targets",{"list":{"named":"Tensor"}}],["the third argument?",{"named":"GradientOptions"}]], named);
 export const lower = /* @__PURE__ */ checked("lower", area.lower, [["outputs",{"record":{"named":"Tensor"}}],["options",{"named":"LoweringOptions"}]], named);
 export const rmsNorm = /* @__PURE__ */ checked("rmsNorm", area.rmsNorm, [["x",{"named":"Tensor"}],["weight",{"named":"Tensor"}],["epsilon","number"]], named);
+export const rmsInverse = /* @__PURE__ */ checked("rmsInverse", area.rmsInverse, [["x",{"named":"Tensor"}],["epsilon","number"]], named);
 export const layerNorm = /* @__PURE__ */ checked("layerNorm", area.layerNorm, [["x",{"named":"Tensor"}],["weight",{"named":"Tensor"}],["bias",{"named":"Tensor"}],["epsilon","number"]], named);
 export const geluTanhDerivative = /* @__PURE__ */ checked("geluTanhDerivative", area.geluTanhDerivative, [["x",{"named":"Tensor"}]], named);
 export const where = /* @__PURE__ */ checked("where", area.where, [["condition",{"named":"Tensor"}],["yes",{"either":["number",{"named":"Tensor"}]}],["no",{"either":["number",{"named":"Tensor"}]}]], named);
