@@ -1,6 +1,6 @@
 /**
  * From which layer on transferred states guess best, step by step: hidden transfer trained alike from after each layer of knossos, for a few hundred
- * steps, and its guesses on held-out stories.
+ * steps, and its guesses on held-out stories. Beside it early exits: the same matrices read at once, which shows what the upper layers bring.
  */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -23,8 +23,10 @@ function missing(folder) {
   return textsMissing();
 }
 
-/** The recipe of the shipped part, shorter, with smaller batches and other layers. @param {readonly number[]} layers @param {string} base @param {number} count of steps */
-const recipeOf = (layers, base, count) => ({
+/** @typedef {"hidden-transfer" | "early-exit"} Kind */
+
+/** The recipe of the shipped part, shorter, with smaller batches and other layers. @param {Kind} kind @param {readonly number[]} layers @param {string} base @param {number} count of steps */
+const recipeOf = (kind, layers, base, count) => ({
   ...{ name: "sweep", description: "a layer of a sweep", licence: "none", tokenizer: base },
   data: [
     { path: files[0], weight: 2 },
@@ -34,12 +36,12 @@ const recipeOf = (layers, base, count) => ({
   schedule: { kind: "cosine", peak: 0.002, warmup: 20, final: 0.00002 },
   optimiser: { beta1: 0.9, beta2: 0.98, weightDecay: 0 },
   continues: { model: base, tokens: 0, minutes: 0 },
-  part: { kind: "hidden-transfer", settings: { layers, anchors: 24 } },
+  part: { kind, settings: { layers, anchors: 24 } },
 });
 
-/** @param {readonly number[]} layers */
+/** @param {Kind} kind @param {readonly number[]} layers */
 const trained =
-  (layers) =>
+  (kind, layers) =>
   async (/** @type {import("./harness/report.mjs").Settings} */ { quick, progress }) => {
     const base = shippedModel("knossos");
     const skipped = missing(base);
@@ -50,7 +52,7 @@ const trained =
       const count = quick ? 20 : steps;
       await trainRecipe(
         path,
-        (config) => writeFileSync(path, JSON.stringify({ ...recipeOf(layers, base, count), config })),
+        (config) => writeFileSync(path, JSON.stringify({ ...recipeOf(kind, layers, base, count), config })),
         {
           ...{ base, data: texts, out: join(folder, "part"), run: join(folder, "run"), progress },
         },
@@ -58,7 +60,7 @@ const trained =
       const { model } = await openModel("knossos", { threads: 2 });
       try {
         const prompts = promptsOf("stories", quick ? 4 : 60, 96, (text) => model.tokenizer.encode(text));
-        const byStep = await guessAccuracies(model, "hidden-transfer", prompts, 1, join(folder, "part"));
+        const byStep = await guessAccuracies(model, kind, prompts, 1, join(folder, "part"));
         const note = byStep.map((share, i) => `step ${i + 1} ${share.toFixed(3)}`).join(", ");
         return { value: byStep[0], runs: byStep, note: `${note}; ${count} steps of 4 x 128 tokens` };
       } finally {
@@ -69,12 +71,32 @@ const trained =
     }
   };
 
-const oneLayer = [1, 2, 3, 4, 5].map((layer) => ({ layers: [layer, layer, layer], name: `after layer ${layer}` }));
+/** @param {number} layer of every step's */
+const ofAll = (layer) => [layer, layer, layer];
+const each = [1, 2, 3, 4, 5];
+/** @type {readonly { kind: Kind, layers: readonly number[], name: string }[]} */
+const sweep = [
+  ...each.map(
+    (layer) =>
+      /** @type {const} */ ({
+        kind: "hidden-transfer",
+        layers: ofAll(layer),
+        name: `hidden transfer that begins after layer ${layer}`,
+      }),
+  ),
+  { kind: "hidden-transfer", layers: [1, 2, 3], name: "hidden transfer that begins after layers 1, 2 and 3" },
+  ...each.map(
+    (layer) =>
+      /** @type {const} */ ({
+        kind: "early-exit",
+        layers: ofAll(layer),
+        name: `early exits after layer ${layer}`,
+      }),
+  ),
+];
 
-export const sweepRows = [...oneLayer, { layers: [1, 2, 3], name: "after layers 1, 2 and 3" }].map(
-  ({ layers, name }) => ({
-    what: `guesses of hidden transfer that begins ${name}, trained alike, by step`,
-    target: reported(""),
-    measure: trained(layers),
-  }),
-);
+export const sweepRows = sweep.map(({ kind, layers, name }) => ({
+  what: `guesses of ${name}, trained alike, by step`,
+  target: reported(""),
+  measure: trained(kind, layers),
+}));

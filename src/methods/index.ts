@@ -33,6 +33,7 @@ import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
 import { eagle } from "./speculative/eagle/index.ts";
 import { eaglePart } from "./speculative/eagle/training.ts";
+import { earlyExitPart } from "./speculative/hidden-transfer/early-exit.ts";
 import { hiddenTransfer } from "./speculative/hidden-transfer/index.ts";
 import { hiddenTransferPart } from "./speculative/hidden-transfer/training.ts";
 import { lexicalUnits } from "./speculative/lexical-units/index.ts";
@@ -139,7 +140,13 @@ const elsewhere = {
 };
 
 /** Kinds of parts that methods train, beside those of `src/training/parts.ts`. */
-export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferPart, eaglePart, codebookPart];
+export const partKinds: readonly PartKind[] = [
+  promptTokensPart,
+  hiddenTransferPart,
+  earlyExitPart,
+  eaglePart,
+  codebookPart,
+];
 
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";

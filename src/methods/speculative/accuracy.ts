@@ -5,6 +5,7 @@ import type { DecodingModel } from "../../engine/model.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
 import { VentrisError } from "../../errors.ts";
 import type { Foresight } from "./guesses.ts";
+import { openEarlyExits } from "./hidden-transfer/early-exit.ts";
 import { openTransfers, transferForesight } from "./hidden-transfer/index.ts";
 import { medusaForesight, openHeads } from "./medusa/heads.ts";
 import { openPromptTokens, promptForesight } from "./prompt-tokens/vectors.ts";
@@ -26,6 +27,7 @@ export async function foresightOf(model: Host, name: string, part = name): Promi
     const transfers = await openTransfers(model, part);
     return transferForesight(transfers, transfers.layers.length, model.config.layers);
   }
+  if (name === "early-exit") return openEarlyExits(model, part);
   throw new VentrisError("bad_option", `${name} has no guesses by level`);
 }
 

@@ -5,8 +5,10 @@ import { someNumbers } from "../../../test/conformance/entries.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import type { ForestNode } from "../../engine/forest.ts";
+import { leaseSites } from "../../engine/sites/request.ts";
 import { type Model, open } from "../../open.ts";
 import type { Foresight } from "./guesses.ts";
+import { openEarlyExits } from "./hidden-transfer/early-exit.ts";
 import { openTransfers, transferForesight } from "./hidden-transfer/index.ts";
 import { openPromptTokens, promptForesight } from "./prompt-tokens/vectors.ts";
 
@@ -69,10 +71,10 @@ const writeTransfers = (name: string, layers: number[], more: Record<string, unk
 
 /** The guesses of a foresight at the end of the text. */
 async function guessesOf(foresight: Foresight): Promise<(Float32Array | undefined)[]> {
-  const lease = model.forest.lease();
+  const lease = model.forest.lease(leaseSites(model.sites(), foresight.taps ?? []));
   const { node } = await lease.prefill(text.slice(0, -1));
   const extensions: Parameters<typeof lease.extend>[0][number][] = [{ parent: node, token: text[text.length - 1] }];
-  const places = foresight.rows!(foresight.levels).map((chain) =>
+  const places = (foresight.rows?.(foresight.levels) ?? []).map((chain) =>
     chain.map((ahead, i) => {
       extensions.push({ parent: i === 0 ? 0 : extensions.length - 1, token: 0, ahead });
       return extensions.length - 1;
@@ -108,6 +110,9 @@ describe("prompt tokens", () => {
   });
 });
 
+const turn = (weight: Float32Array, state: Float64Array): Float64Array =>
+  Float64Array.from({ length: width }, (_, i) => state.reduce((sum, x, j) => sum + weight[i * width + j] * x, 0));
+
 describe("hidden transfer", () => {
   test.each([
     ["after one layer each", [1, 2, 3], {}],
@@ -122,8 +127,6 @@ describe("hidden transfer", () => {
     const last = text.length - 1;
     /** By layer: the state of the row that a step is made from. */
     const states = new Map<string, Float64Array>();
-    const turn = (weight: Float32Array, state: Float64Array): Float64Array =>
-      Float64Array.from({ length: width }, (_, i) => state.reduce((sum, x, j) => sum + weight[i * width + j] * x, 0));
     const wanted = tiny
       .logits([...text, ...layers.map(() => 0)], (site, row, value) => {
         for (const [i, layer] of layers.entries()) {
@@ -139,6 +142,31 @@ describe("hidden transfer", () => {
       .slice(-layers.length);
     for (const [level, logits] of wanted.entries()) expect(difference(guesses[level]!, logits)).toBeLessThan(1e-3);
   });
+});
+
+test("an early exit's guesses are the last token's state after its layer, turned and read at once", async () => {
+  const layers = [1, 3, 3];
+  const tensors = layers.map((_, i): [string, Tensors[string]] => [
+    `weight.${i + 1}`,
+    { shape: [width, width], values: matrix(i + 1) },
+  ]);
+  await write("exits", "early-exit", ["layers.0.residual"], { layers }, Object.fromEntries(tensors));
+  const guesses = await guessesOf(await openEarlyExits(model, "exits"));
+  expect(guesses).toHaveLength(3);
+  const last = text.length - 1;
+  for (const [i, layer] of layers.entries()) {
+    let turned: Float64Array | undefined;
+    const wanted = tiny.logits(text, (site, row, value) => {
+      if (row !== last) return;
+      if (site === `layers.${layer - 1}.residual`) turned = turn(matrix(i + 1), value);
+      if (site === "layers.3.residual") value.set(turned!);
+    })[last];
+    expect(difference(guesses[i]!, wanted)).toBeLessThan(1e-3);
+  }
+  await write("late exits", "early-exit", [], { layers: [4] }, Object.fromEntries(tensors));
+  await expect(openEarlyExits(model, "late exits")).rejects.toThrow(/step 1 is to begin after layer 4/);
+  await write("few exits", "early-exit", [], { layers: [1, 2] }, Object.fromEntries(tensors.slice(0, 1)));
+  await expect(openEarlyExits(model, "few exits")).rejects.toThrow(/step 2 wants weight\.2 \[32, 32\]/);
 });
 
 describe.each(["prompt-tokens", "hidden-transfer"])("decoding with %s", (name) => {

@@ -10,6 +10,7 @@ import { trainTokenizer } from "../../text/index.ts";
 import { aheadLayout } from "../../training/look-ahead.ts";
 import { runRecipe } from "../../training/recipe.ts";
 import { partKinds } from "../index.ts";
+import { foresightOf, guessAccuracy } from "./accuracy.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 }); // seconds of work at most, but the machine may be busy
 
@@ -118,6 +119,31 @@ describe("a part", () => {
     expect(drafted.counters.accepted).toBeGreaterThan(0);
   });
 
+  test("early exits learn beside them, on a base that stays as it is, and guess better than untrained ones", async () => {
+    const weights = join(folder, "base", "model.safetensors");
+    const before = await readFile(weights);
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const part = { kind: "early-exit", settings: { layers: [1, 2], anchors: 4 } };
+    const parts = join(folder, "base", "parts");
+    const train = async (name: string, steps: number) =>
+      (await recipe({ name, steps, continues, part }, join(parts, name))).history.map(({ loss }) => loss!);
+    await train("exits-untrained", 1);
+    const losses = await train("exits", 60);
+    const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
+    expect(mean(losses.slice(-10))).toBeLessThan(0.8 * mean(losses.slice(0, 2)));
+    expect(await readFile(weights)).toEqual(before);
+    await using model = await open(join(folder, "base"), { threads: 1 });
+    const { card } = await model.part("exits", "early-exit");
+    expect(card.tensors).toEqual({ "weight.1": [16, 16], "weight.2": [16, 16] });
+    expect(card.sites).toEqual(["layers.0.residual", "layers.1.residual"]);
+    const text = model.tokenizer!.encode(
+      "The cat 3 sat on the mat and the dog 2 sat on the log. The cat 1 sat on the mat",
+    );
+    const shares = async (name: string) =>
+      mean(await guessAccuracy(model, await foresightOf(model, "early-exit", name), text, { top: 3 }));
+    expect(await shares("exits")).toBeGreaterThan(await shares("exits-untrained"));
+  });
+
   test("codebooks begin near the base's states, lose less of its loss with training, and work in a request", async () => {
     const continues = { model: "base", tokens: 0, minutes: 0 };
     const out = join(folder, "base", "parts", "codebook");
@@ -183,6 +209,7 @@ describe("a part", () => {
         { part: { kind: "hidden-transfer", settings: { layers: [3] } } },
         /after layer 3.*3 layers can begin after 1 to 2/,
       ],
+      [{ part: { kind: "early-exit", settings: { layers: [3] } } }, /after layer 3.*3 layers can begin after 1 to 2/],
       [{ part: { kind: "hidden-transfer", settings: { layers: [2, 1] } } }, /step 2 is to begin after layer 1, before/],
       [{ part: { kind: "codebook", settings: { codes: 0 } } }, /codes/],
       [{ part: { kind: "codebook", settings: { codes: 4, k: 8 } } }, /8 of 4 codes cannot fire/],

@@ -41,6 +41,13 @@ export function checkTransferLayers(layers: readonly number[], count: number): v
 
 export const siteAfter = (layer: number): string => `layers.${layer - 1}.residual`;
 
+/** [width, width]: what a state is turned by before anything is learned. */
+export function identityMatrix(width: number): Float32Array<ArrayBuffer> {
+  const matrix = new Float32Array(width * width);
+  for (let at = 0; at < width; at++) matrix[at * (width + 1)] = 1;
+  return matrix;
+}
+
 export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSettings, (task, settings) => {
   const { family, config, rows, length } = task;
   const { layers, bias, source, anchors, decay, targets } = settings;
@@ -50,8 +57,6 @@ export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSet
   const ahead = { family, config, rows, length, anchors, steps, decay, targets };
   const layout = aheadLayout(ahead);
   const edits = layers.map((layer, i): Edit => {
-    const matrix = new Float32Array(width * width);
-    for (let at = 0; at < width; at++) matrix[at * (width + 1)] = 1;
     const step = i + 1;
     const from = indices(
       layout.stepOf.map((own, at) => (own !== step ? at : source === "previous" ? at - 1 : layout.anchorOf[at])),
@@ -63,7 +68,7 @@ export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSet
       name: `transfer${step}`,
       site: siteAfter(layer),
       parameters: {
-        [`weight.${step}`]: { shape: [width, width], values: matrix },
+        [`weight.${step}`]: { shape: [width, width], values: identityMatrix(width) },
         ...(bias && { [`bias.${step}`]: { shape: [width], values: new Float32Array(width) } }),
       },
       apply: (value, { parameters }) => {
