@@ -157,7 +157,7 @@ const softPrompt = partKind(
 /**
  * Heads for the tokens after the next, as Medusa's (Cai et al. 2024): h + silu(h W^T + b) through the base's own norm and output matrix, W and b
  * zero at first. Head k (from 1) foretells the token k after the next one. Tensors `weight.K` [width, width] and `bias.K` [width], at
- * the residual stream after the last layer. The loss is the mean of the heads'.
+ * the residual stream after the last layer. The loss is the sum of the heads'.
  */
 const heads = partKind(
   "heads",

@@ -1,6 +1,7 @@
 /**
  * Self-speculative decoding (Zhang et al. 2023): the model drafts for itself with some of its attention and feed-forward blocks left out, and the whole of
- * it verifies. Which blocks go is measured once: the one whose loss changes the model's choices least goes first, as long as the expected gain grows.
+ * it verifies. Which blocks go is measured once: the one whose loss changes the model's choices least goes first, and of all these choices the one with
+ * the best expected speed is kept.
  */
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
