@@ -259,6 +259,20 @@ describe("calls that go on with no prompt speak of what they were given", () => 
   });
 });
 
+test("messages are a text of every call that reads one", { timeout: 60_000 }, async () => {
+  await using chat = await open("phaistos", { threads: 1 });
+  const messages = [{ role: "user", content: "Hi" }] as const;
+  const ids = chat.tokenizer!.encodeChat!(messages);
+  const taps = ["final"];
+  expect(await chat.forward(messages, { taps })).toEqual(await chat.forward(ids, { taps }));
+  const read = async (text: typeof messages | readonly number[]) => {
+    const chunks = [];
+    for await (const chunk of chat.trace(text, { taps })) chunks.push(chunk);
+    return chunks;
+  };
+  expect(await read(messages)).toEqual(await read(ids));
+});
+
 test("a part of a message has no field that nobody reads", async () => {
   const said = (part: object): Wrong => [{ role: "user", content: [part] }];
   for (const [part, message] of [

@@ -43,6 +43,7 @@ import { weightFormats } from "./engine/weight-plan.ts";
 import { ensure, lateFailures, plural, requireFlags, requireOptions, shown, telling, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
+import { isObject } from "./json.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
@@ -51,6 +52,7 @@ import { openWays, requireNothingElse, streaming, suggestion } from "./names.ts"
 import { tellingReads } from "./reads.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
+import type { GivenMessage } from "./text/tokenizer.ts";
 import { fileFormat } from "./weights/index.ts";
 import { requireReference } from "./weights/references.ts";
 
@@ -108,17 +110,14 @@ export interface Model extends Omit<DecodingModel, "use" | "forward" | "ability"
    * What sites hold at every token of a text of any length, pass by pass. Beyond the context the text begins anew every `window` tokens.
    * Errors in the options are thrown at once; later ones end the iteration.
    */
-  trace(text: string | readonly number[], options: TraceOptions): AsyncIterable<TextTraceChunk>;
+  trace(text: Text, options: TraceOptions): AsyncIterable<TextTraceChunk>;
   /** The same, written to a safetensors file: tensors "SITE@POSITION". Resolves with the number of tokens. */
-  writeTrace(path: string, text: string | readonly number[], options: TraceOptions): Promise<number>;
+  writeTrace(path: string, text: Text, options: TraceOptions): Promise<number>;
   /**
    * A forward pass over one sequence or several in one batch, under any mask. Errors: `bad_option`, `bad_shape`, `context_full`,
    * `runtime_failed`.
    */
-  forward(
-    text: string | readonly number[],
-    options?: ForwardOptions & Omit<ForwardSequence, "tokens">,
-  ): Promise<ForwardResult>;
+  forward(text: Text, options?: ForwardOptions & Omit<ForwardSequence, "tokens">): Promise<ForwardResult>;
   forward(sequences: readonly ForwardSequence[], options?: ForwardOptions): Promise<ForwardResult[]>;
 }
 
@@ -219,11 +218,11 @@ async function openFace(reference: string, options: OpenOptions): Promise<Model>
     continuations: (given: Continuations, scoring?: ContinuationScoring) => continuations(model, given, scoring),
     embed: (text: Text, embedding?: EmbedOptions) => embed(model, text, embedding),
     chat: (session?: ChatSessionOptions) => createChat(model, session),
-    trace(text: string | readonly number[], tracing: TraceOptions) {
+    trace(text: Text, tracing: TraceOptions) {
       requireOpen(model);
       return trace(model, promptTokens(model, text, givenTo("trace")), tracing);
     },
-    async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
+    async writeTrace(path: string, text: Text, tracing: TraceOptions) {
       requireOpen(model);
       requirePath(path, "writeTrace");
       checkTracing(tracing);
@@ -370,7 +369,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   ensure(
     Array.isArray(given) || (ArrayBuffer.isView(given) && !(given instanceof DataView)),
     "bad_option",
-    `forward takes a text, token ids, or a list of { tokens }, not ${shown(given)}`,
+    `forward takes a text, token ids, messages, or a list of { tokens }, not ${shown(given)}`,
   );
   const single = typeof (given as readonly unknown[])[0] !== "object";
   requireFlags({ keep }, "forward");
@@ -398,10 +397,14 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   }
 }
 
+/** A text or messages, rather than ids or sequences of them. */
+const isWritten = (text: Text | readonly ForwardSequence[]): text is string | readonly GivenMessage[] =>
+  typeof text === "string" || (Array.isArray(text) && isObject(text[0]) && "role" in text[0]);
+
 function forwardOf(model: DecodingModel): Model["forward"] {
-  return (async (text: string | readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+  return (async (text: Text | readonly ForwardSequence[], options: ForwardOptions = {}) => {
     requireOpen(model);
-    const given = typeof text === "string" ? promptTokens(model, text, givenTo("forward")) : text;
+    const given = isWritten(text) ? promptTokens(model, text, givenTo("forward")) : text;
     checkForward(given, options);
     const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;
     const single = typeof given[0] !== "object";

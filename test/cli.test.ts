@@ -957,7 +957,7 @@ describe("listings", () => {
     expect(gains.greedy).toBeUndefined();
     expect(status).toBe(0);
     const table = (await ventris(["doctor", "--model", "knossos"])).stdout;
-    expect(table).toMatch(/What methods can gain with knossos[\s\S]*\nmethod +expected +at best +verdict\nchain +\d/);
+    expect(table).toMatch(/What methods can gain with knossos[\s\S]*\nmethod +expected +at best +verdict\nchain +~?\d/);
   });
 });
 
