@@ -3,6 +3,7 @@
  * whatever was given to `useFiles` before the first model was opened. Paths are names with "/" between folders.
  */
 import { ensure, requireFunction, requireObject, shown, VentrisError } from "./errors.ts";
+import { meantBy } from "./names.ts";
 import { addressHint } from "./values.ts";
 
 export interface OpenFile {
@@ -274,3 +275,11 @@ export async function folderAt(path: string): Promise<string> {
 
 /** The last name of a path. */
 export const nameOf = (path: string): string => path.slice(lastBorder(path) + 1);
+
+/** What lies where a path leads under nearly the same name; undefined where nothing does. */
+export async function nearestPath(path: string): Promise<string | undefined> {
+  const folder = folderOf(path);
+  const names = await (await storage()).list(folder).catch(() => []);
+  const meant = meantBy(nameOf(path), names);
+  return meant && within(folder, meant);
+}

@@ -1,7 +1,7 @@
 /** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
 
 import { ensure, VentrisError } from "./errors.ts";
-import { exists, folderOf, nameOf, storage, within } from "./files.ts";
+import { exists, nearestPath, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { hint, meantBy } from "./names.ts";
 import { tellingReads } from "./reads.ts";
@@ -18,15 +18,6 @@ export async function shippedModels(): Promise<string[]> {
   return (await readShipped()).map(({ name }) => name);
 }
 
-/** What lies there under nearly the same name, where a path is meant. */
-async function nearestPath(reference: string): Promise<string | undefined> {
-  const folder = folderOf(reference);
-  if (!reference.includes("/")) return undefined;
-  const names = await (await storage()).list(folder).catch(() => []);
-  const meant = meantBy(nameOf(reference), names);
-  return meant && within(folder, meant);
-}
-
 /** The hub's name behind what others write before it: `hf:org/name`, `hf://org/name`. */
 function hubName(reference: string): string | undefined {
   const name = reference.replace(/^(hf|huggingface|hub):(\/\/)?/i, "");
@@ -41,7 +32,11 @@ export async function resolveModel(reference: string, given: Resolving = {}): Pr
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);
   if (await exists(reference).catch(() => false)) return (await storage()).absolute(reference);
-  const meant = hint(meantBy(reference, shipped) ?? hubName(reference) ?? (await nearestPath(reference)));
+  const meant = hint(
+    meantBy(reference, shipped) ??
+      hubName(reference) ??
+      (reference.includes("/") ? await nearestPath(reference) : undefined),
+  );
   if (isOfHub(reference)) {
     return fromHub(reference, options).catch((cause) => {
       const known = cause instanceof VentrisError && cause.code === "unavailable";

@@ -97,7 +97,7 @@ describe("run", () => {
   it("prints text on stdout and one line of counters on stderr", async () => {
     const { status, stdout, stderr } = await ventris(["run", "--method", "greedy", "--max-tokens", "8", prompt]);
     expect(stderr).toMatch(
-      /^8 tokens · 8 passes · 1\.00 tokens per pass · [\d.]+ tokens\/s · ended by --max-tokens\n$/,
+      /^8 tokens · 8 passes · 1\.00 tokens per pass after the prompt's · [\d.]+ tokens\/s · ended by --max-tokens\n$/,
     );
     expect(stdout).toMatch(/^.+\n$/s);
     expect(status).toBe(0);
@@ -397,6 +397,7 @@ describe("misuse and failure", () => {
     ["texts before the model", ["train", "finetune", "small.txt", "knossos"], /model stands before its texts/],
     ["plain decoding by that name", ["run", "--method", "plain", prompt], /did you mean "greedy"/],
     ["an unknown command", ["rnu"], /there is no command rnu; did you mean run\?/],
+    ["a slip of help", ["hlep"], /there is no command hlep; did you mean help\?/],
     [
       "an unknown flag",
       ["run", "--temprature", "1", prompt],
@@ -822,6 +823,8 @@ describe("listings", () => {
   it("lists the models of a name alone, and tells the nearest of one that there is not", async () => {
     const one: { name: string }[] = JSON.parse((await ventris(["models", "knossos", "--json"])).stdout);
     expect(one.map(({ name }) => name)).toEqual(["knossos"]);
+    const below = await ventris(["models", join(root, "test", "fixture")]);
+    expect(below.stderr.split(/\s+/).join(" ")).toContain(`; did you mean "${join(root, "test", "fixtures")}"?`);
     const none = await ventris(["models", "knosos"]);
     expect([none.status, none.stderr]).toEqual([1, 'ventris: there is no folder knosos; did you mean "knossos"?\n']);
   });

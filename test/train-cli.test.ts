@@ -268,7 +268,10 @@ describe("finetune", () => {
     await refused([...words, "--targets", "q_proj"], /--targets belongs to --lora/);
     await refused(["train", "finetune", "model", "gone.txt", "--folder", "never"], /cannot read gone\.txt/);
     const knossos = ["train", "finetune", "knossos", "more.txt", "--folder", "never"];
-    await refused([...knossos, "--lora", "2", "--targets", "q_prj"], /no matrix "q_prj" .*did you mean "q_proj"/);
+    await refused(
+      [...knossos, "--lora", "2", "--targets", "q_prj"],
+      /^(ventris: )?--targets: the model has no matrix "q_prj" .*did you mean "q_proj"/m,
+    );
     await refused([...knossos, "--part", "heads"], /part: settings: heads is missing/);
     expect(existsSync(path("never"))).toBe(false);
   });
@@ -356,6 +359,7 @@ describe("what is wrong is named, and what is saved stays", () => {
     expect(stderr).toMatch(/training diverged at step \d+, batch \d+: loss .*lower the learning rate/);
     expect(status).not.toBe(0);
     await refused(["train", "sample", "rising"], /has no checkpoint yet/);
-    await refused(["train", "status", "nowhere"], /nowhere is no training run/);
+    await refused(["train", "status", "absent"], /there is no folder absent$/);
+    await refused(["train", "status", "risng"], /there is no folder risng; did you mean "(\.\/)?rising"\?$/);
   });
 });

@@ -280,7 +280,7 @@ function commandOf(command: Command, given: readonly string[]): Command {
 }
 
 function meantCommand(unknown: string, command: Command): string {
-  const known = command.commands.map((one) => one.name());
+  const known = [...command.commands.map((one) => one.name()), ...(command.parent ? [] : ["help"])];
   const other = !command.parent && Object.hasOwn(otherCommands, unknown) ? otherCommands[unknown] : undefined;
   if (other) return `; did you mean ${other}?`;
   return (

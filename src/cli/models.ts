@@ -7,10 +7,11 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { formatBytes } from "../bytes.ts";
 import { ensure, plural, VentrisError } from "../errors.ts";
+import { nearestPath } from "../files.ts";
 import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
-import { suggestion } from "../names.ts";
+import { hint, meantBy, suggestion } from "../names.ts";
 import { inRepositoryOnly, resolveModel, shippedModels } from "../references.ts";
 import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
@@ -237,11 +238,11 @@ async function modelsHere(folders: readonly string[], known: readonly ModelEntry
   for (const folder of folders) {
     const path = resolve(folder);
     const there = await stat(path).catch(() => undefined);
-    ensure(there?.isDirectory(), "unavailable", () => {
-      if (there) return `${folder} is a file: name the folder that it lies in`;
-      const names = known.map(({ name }) => name);
-      return `there is no folder ${folder}${suggestion(folder, names)}`;
-    });
+    const names = known.map(({ name }) => name);
+    const meant = there ? undefined : (meantBy(folder, names) ?? (await nearestPath(folder)));
+    ensure(there?.isDirectory(), "unavailable", () =>
+      there ? `${folder} is a file: name the folder that it lies in` : `there is no folder ${folder}${hint(meant)}`,
+    );
     await look(path, 0);
   }
   return found;

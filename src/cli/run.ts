@@ -210,7 +210,10 @@ const endings: Readonly<Record<RunResult["finish"], string>> = {
   incomplete: "cut off before it had the form that was asked for",
 };
 
-/** `200 tokens · 200 passes · 1.00 tokens per pass · 312.4 tokens/s · ended by the model`, for several samples the sum of all. */
+/**
+ * `200 tokens · 200 passes · 1.00 tokens per pass after the prompt's · 312.4 tokens/s · ended by the model`, for several samples the sum of all. The
+ * prompt's pass gives one token, whatever the method.
+ */
 export function figuresOf(results: readonly RunResult[]): string {
   const total = (value: (result: RunResult) => number): number => results.reduce((sum, r) => sum + value(r), 0);
   const generated = total(({ counters }) => counters.generated);
@@ -223,7 +226,7 @@ export function figuresOf(results: readonly RunResult[]): string {
       "pass",
       "passes",
     ),
-    `${perPass.toFixed(2)} tokens per pass`,
+    `${perPass.toFixed(2)} tokens per pass after the prompt's`,
     ...(seconds > 0 ? [`${(generated / seconds).toFixed(1)} tokens/s`] : []),
     [
       ...new Set(results.map(({ finish, stop }) => (stop === undefined ? endings[finish] : "ended by a stop text"))),

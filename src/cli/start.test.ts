@@ -136,3 +136,14 @@ test("where the story goes into a file, each step is one line, and none beside J
     "decoding the same again\n",
   ]);
 });
+
+test("what to try next fits a narrow screen", () => {
+  vi.stubEnv("COLUMNS", "40");
+  try {
+    for (const kind of ["text", "canvas", "chat"] as const)
+      for (const line of suggestions(undefined, "knossos", kind).split("\n"))
+        expect(line.replace(/"[^"]*"/, "").length).toBeLessThanOrEqual(40); // a prompt in quotes is one word
+  } finally {
+    vi.unstubAllEnvs();
+  }
+});

@@ -357,5 +357,7 @@ export function suggestions(
       studio,
     ],
   }[kind];
-  return lines.map(([line, what]) => `${wrapCommand(`  ${line}`, widthOf(process.stdout))}\n      ${what}`).join("\n");
+  const width = widthOf(process.stdout);
+  const told = (what: string): string[] => wrap(what, width - 6).map((line) => `      ${line}`);
+  return lines.flatMap(([line, what]) => [wrapCommand(`  ${line}`, width), ...told(what)]).join("\n");
 }

@@ -52,7 +52,7 @@ export function loraSites(family: Family, config: ModelConfig, { rank, targets }
     const names = [...new Set(linear.map((specification) => moduleOf(specification).split(".").at(-1)!))];
     throw new VentrisError(
       "bad_option",
-      `lora: the model has no matrix "${target}" to adapt (${names.join(", ")}, all-linear)${suggestion(target, names)}`,
+      `targets: the model has no matrix "${target}" to adapt (${names.join(", ")}, all-linear)${suggestion(target, names)}`,
     );
   }
   return linear

@@ -1,11 +1,12 @@
 /** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
 
 import { VentrisError } from "../errors.ts";
-import { copy, exists, keeping, nameOf, readText, storage, within } from "../files.ts";
+import { copy, exists, keeping, nameOf, nearestPath, readText, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
 import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
 import { transposedValues } from "../models/parameters.ts";
+import { hint } from "../names.ts";
 import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import type { TrainResult } from "./loop.ts";
@@ -153,7 +154,13 @@ export async function runFolderIn(folder: string): Promise<string> {
 export async function readNote(folder: string): Promise<RunNote> {
   const path = within(folder, noteFile);
   if (!(await exists(path))) {
-    throw new VentrisError("unavailable", `${folder} is no training run: it has no ${noteFile}`);
+    const there = await exists(folder);
+    throw new VentrisError(
+      "unavailable",
+      there
+        ? `${folder} is no training run: it has no ${noteFile}`
+        : `there is no folder ${folder}${hint(await nearestPath(folder))}`,
+    );
   }
   return (await readJson(path)) as unknown as RunNote;
 }
