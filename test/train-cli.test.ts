@@ -359,7 +359,7 @@ describe("what is wrong is named, and what is saved stays", () => {
     expect(stderr).toMatch(/training diverged at step \d+, batch \d+: loss .*lower the learning rate/);
     expect(status).not.toBe(0);
     await refused(["train", "sample", "rising"], /has no checkpoint yet/);
-    await refused(["train", "status", "absent"], /there is no folder absent$/);
-    await refused(["train", "status", "risng"], /there is no folder risng; did you mean "(\.\/)?rising"\?$/);
+    await refused(["train", "status", "absent"], /there is no folder absent\n$/);
+    await refused(["train", "status", "risng"], /there is no folder risng; did you mean "(\.\/)?rising"\?\n$/);
   });
 });
