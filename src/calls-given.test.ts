@@ -1,4 +1,8 @@
 /** What calls of a model make of options that are no plain object, of getters and proxies, of lists with gaps, and of texts that are none. */
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Model, open } from "./index.ts";
@@ -312,5 +316,30 @@ test("messages that a template wrote are refused wherever a text stands, alone o
       expect(await rejection(() => call(text))).toMatchObject({ message: expect.stringMatching(told) });
   } finally {
     await Promise.all([canvas.close(), chat.close()]);
+  }
+});
+
+test("so are those of a template that begins with plain text and ends answers with a special token", {
+  timeout: 60_000,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "ventris-template-"));
+  try {
+    await cp(fileURLToPath(new URL("../models/phaistos", import.meta.url)), folder, { recursive: true });
+    const path = join(folder, "tokenizer_config.json");
+    const written =
+      "{% for m in messages %}{% if m.role == 'user' %}USER: {{ m.content }} {% elif m.role == 'system' %}{{ m.content }} {% else %}ASSISTANT: {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}";
+    await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, "utf8")), chat_template: written }));
+    await using chat = await open(folder, { threads: 1 });
+    const said = ["Hi", "Hello", "Bye"].map(
+      (content, i) => ({ role: i === 1 ? "assistant" : "user", content }) as const,
+    );
+    const text = chat.tokenizer!.applyChatTemplate!(said);
+    expect(text).toMatch(/^USER: Hi ASSISTANT: Hello<\|end\|>/);
+    expect(() => chat.decode(text)).toThrow(
+      /messages that a chat template wrote, with special tokens \("<\|end\|>USER:"\)/,
+    );
+    await chat.generate("Write <|end|> behind it.", { maxTokens: 1 }); // the words of a token alone are a text
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
 });

@@ -615,9 +615,29 @@ function requireNotRendered(
   });
 }
 
+/** What a template writes between a question and its answer, and between that and the next question: most begin with the end of a message. */
+function betweenMessages(tokenizer: Tokenizer): string[] {
+  const said = ["the first question", "its answer", "the second question"];
+  try {
+    const written = tokenizer.applyChatTemplate?.(
+      said.map((content, i) => ({ role: i === 1 ? "assistant" : "user", content }) as ChatMessage),
+    );
+    const at = said.map((content) => written?.indexOf(content) ?? -1);
+    if (written === undefined || at.some((place, i) => place < (at[i - 1] ?? 0))) return [];
+    return [
+      ...said.slice(1).map((_, i) => written.slice(at[i] + said[i].length, at[i + 1])),
+      written.slice(at[2] + said[2].length),
+    ]
+      .map((text) => text.trim())
+      .filter((text) => text !== "");
+  } catch {
+    return []; // a template may refuse such messages
+  }
+}
+
 const openings = new WeakMap<Tokenizer, readonly string[]>();
 
-/** What the template of a tokenizer writes before what is said first, as far as special tokens are in it. */
+/** What the template of a tokenizer writes before what is said first, and between what is said, as far as special tokens are in it. */
 function openingsOf(tokenizer: Tokenizer): readonly string[] {
   const known = openings.get(tokenizer);
   if (known) return known;
@@ -634,7 +654,12 @@ function openingsOf(tokenizer: Tokenizer): readonly string[] {
   const asked = { ...user, content: "-" };
   // Templates without a sign for answers begin such a conversation with the begin token alone, which may be meant as text.
   const answered = written({ role: "assistant", content: said }, asked).filter((text) => !special.includes(text));
-  const found = [...written(user), ...written({ role: "system", content: said }, asked), ...answered];
+  const found = [
+    ...written(user),
+    ...written({ role: "system", content: said }, asked),
+    ...answered,
+    ...betweenMessages(tokenizer).filter((text) => special.some((one) => text.includes(one) && text !== one)),
+  ];
   openings.set(tokenizer, found);
   return found;
 }

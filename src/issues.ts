@@ -221,7 +221,7 @@ function unknownKey(
   const all = `${kind ? ` of ${kind}` : ""}${names.length === 0 || names.length > 24 ? "" : ` (known: ${names.join(", ")})`}`;
   const owner = owners.get(key);
   const elsewhere = owner === undefined ? path.length === 0 && others?.elsewhere?.(key) : `it is one of ${owner}`;
-  if (elsewhere) return `${missing}${all}: ${elsewhere}`;
+  if (elsewhere) return `${missing}${all}: ${elsewhere}${hint(meantBy(key, names, 1))}`;
   const meant = suggestion(key, namesBeside(path, names, others), path.length === 0 ? others?.ways : undefined);
   if (meant !== "") return `${missing}${meant}`;
   const slipped = meantBy(key, [...owners.keys()]);

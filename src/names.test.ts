@@ -145,6 +145,10 @@ describe("names from elsewhere", () => {
     expect(meantBy("stopSequences", ["weights"])).toBeUndefined();
     expect(meantBy("dtype", ["weights", "device"])).toBe("weights");
     expect(meantBy("num-beams", ["beams"])).toBe("beams");
+    // Of several one slip away.
+    expect(meantBy("stopp", ["topP", "stop"])).toBe("stop");
+    expect(meantBy("toP", ["topK", "topP"])).toBe("topP");
+    expect(meantBy("cid", ["cd", "icd"])).toBe("icd");
   });
 
   test("the beginning of exactly one name is near to it, from four letters on", () => {

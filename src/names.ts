@@ -345,7 +345,9 @@ export function methodSuggestion(name: string, known: readonly string[]): string
   const same = plainName(name);
   if (samplingNames.has(same))
     return "; cuts of the distribution are options of every request (topP, topK, minP …), and the method sample draws.";
-  const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : (begunBy(name, known) ?? nearest(name, known));
+  const own = known.find((one) => plainName(one) === same);
+  const others = Object.hasOwn(algorithms, same) ? algorithms[same] : undefined;
+  const meant = own ?? others ?? begunBy(name, known) ?? nearest(name, known);
   return hint(meant) || ".";
 }
 
@@ -355,8 +357,11 @@ export const likelySlips = (name: string): number => (name.length < 8 ? 1 : 2);
 /** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
 const [mostCandidates, longestName] = [10_000, 200];
 
-/** Of names that are equally near, one that only goes on was meant: `add` by `ad`, rather than `at`. */
-const goesOn = 0.5;
+/**
+ * Of names that are equally near, one that only goes on was meant: `add` by `ad`, rather than `at`; else one that is as long (`icd` by `cid`, not `cd`), begins
+ * alike (`stop` by `stopp`, not `topP`), or has the same capitals (`topP` by `toP`, not `topK`).
+ */
+const [goesOn, beginsElse, ofLength, ofCapitals] = [0.5, 0.1, 0.04, 0.01];
 
 /**
  * The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it, with more
@@ -376,7 +381,11 @@ function nearest(
     const [given, known] = [wanted.toLowerCase(), candidate.toLowerCase()];
     const slips = editDistance(given, known);
     if (slips > farthest || 2 * slips >= Math.max(given.length, known.length)) continue;
-    const distance = slips - (known.startsWith(given) ? goesOn : 0);
+    const distance =
+      slips -
+      (known.startsWith(given) ? goesOn : 0) +
+      (known.length === given.length ? 0 : known[0] === given[0] ? ofLength : beginsElse) +
+      ofCapitals * Math.min(3, editDistance(wanted, candidate) - slips);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;
