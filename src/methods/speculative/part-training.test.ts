@@ -11,6 +11,7 @@ import { aheadLayout } from "../../training/look-ahead.ts";
 import { runRecipe } from "../../training/recipe.ts";
 import { partKinds } from "../index.ts";
 import { foresightOf, guessAccuracy } from "./accuracy.ts";
+import { paper as transferPaper } from "./hidden-transfer/paper.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 }); // seconds of work at most, but the machine may be busy
 
@@ -40,6 +41,29 @@ test("blocks stand behind their anchors, and are seen by nothing but their own l
   expect(seen(8)).toEqual([0, 1, 2, 8]);
   expect(seen(11)).toEqual([0, 1, 2, 9, 11]); // of the second number of the ensemble, after that of step 1
   expect(layout.rowsOf(2).slice(0, 2)).toEqual([10, 11]);
+});
+
+test("pages and comparisons say of the shipped parts what their cards say they have seen", async () => {
+  const read = (path: string) => readFile(new URL(`../../../${path}`, import.meta.url), "utf8");
+  const page = async (name: string) => (await read(`src/methods/speculative/${name}/README.md`)).replaceAll("\n", " ");
+  const seen = async (name: string): Promise<[steps: number, millions: string]> => {
+    const { training } = JSON.parse(await read(`models/knossos/parts/${name}/part.json`));
+    const { rows, length } = JSON.parse(await read(`recipes/knossos-${name}.json`));
+    return [training.step, `${((training.step * rows * length) / 1e6).toFixed(1)} million`];
+  };
+  const measurements = (await read("docs/measurements.md")).replaceAll("\n", " ");
+  const parts = { "prompt-tokens": "prompt tokens", medusa: "Medusa heads", "hidden-transfer": "hidden transfer" };
+  for (const [part, name] of Object.entries({ ...parts, eagle: "EAGLE" })) {
+    const [steps, millions] = await seen(part);
+    expect(measurements).toContain(`${name} ${millions}`);
+    if (part === "eagle") continue;
+    for (const text of [millions, `${steps}`]) expect(await page("prompt-tokens"), part).toContain(text);
+    if (part === "prompt-tokens") continue;
+    expect(await page("hidden-transfer"), part).toContain(`${millions} tokens`);
+    expect(await page(part), part).toContain(`${steps}`);
+    const ours = transferPaper.claims.find(({ id }) => id === "against-medusa")!.ours;
+    expect(ours, part).toContain(millions.replace(" million", ""));
+  }
 });
 
 describe("a part", () => {
