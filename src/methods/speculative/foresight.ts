@@ -114,7 +114,7 @@ export async function foresightDrafter(
       const kept = await growTopK(drafting, {
         budget: nodes,
         width: nodes,
-        economy: foresight.rows ? behindRows(money, levels) : money,
+        economy: foresight.rows ? behindRows(money, foresight) : money,
       });
       return selectNodes(drafting.tree, kept);
     },
@@ -129,20 +129,43 @@ export async function foresightDrafter(
         const own = made.filter((chain, i) => asked[i].node === last && chain.length > 0);
         chains = own.length > 0 ? own : undefined;
       }
-      const cost = asked.reduce((sum, { rows }) => sum + rows.reduce((s, _, i) => s + costOf(foresight, i), 0), 0);
+      const cost = asked.reduce((sum, { rows }) => sum + costOfChain(foresight, rows.length), 0);
       money.settle(path.length + 1, tree.tokens.length + Math.round(cost), 0);
     },
   };
 }
 
+/** What a look-ahead row of a level costs, in whole rows. */
 const costOf = ({ cost }: Foresight, level: number): number => cost?.(level) ?? 1;
 
-/** Prices of nodes that come after the root's own look-ahead rows. */
-const behindRows = (money: Economy, rows: number): Economy => ({
-  ...money,
-  price: (drafted, passes) =>
-    money.price(0) === 0 ? money.price(drafted, passes) : money.price(drafted + rows, passes),
-});
+/** The same of a chain with so many levels. */
+function costOfChain(foresight: Foresight, levels: number): number {
+  let cost = 0;
+  for (let level = 0; level < levels; level++) cost += costOf(foresight, level);
+  return cost;
+}
+
+/** Rows that a level has: of an ensemble more than one. */
+export const rowsOfLevel = (foresight: Foresight): number => foresight.rows!(1).length;
+
+/** What all look-ahead rows of a node with so many levels cost, in whole rows. */
+export const costOfLevels = (foresight: Foresight, levels: number): number =>
+  rowsOfLevel(foresight) * costOfChain(foresight, levels);
+
+/** Prices of nodes that come after the root's own look-ahead rows, to which no more than half of the room is left. */
+export function behindRows(money: Economy, foresight: Foresight): Economy {
+  const width = rowsOfLevel(foresight);
+  const levels = Math.min(foresight.levels, Math.floor(money.limit / 2 / width));
+  const rows = width * levels;
+  const cost = Math.round(costOfLevels(foresight, levels));
+  return {
+    ...money,
+    price(drafted, passes) {
+      if (money.price(0) === 0) return money.price(drafted, passes);
+      return drafted + rows < money.limit ? money.price(drafted + cost, passes) : Infinity;
+    },
+  };
+}
 
 /**
  * Look-ahead rows by what they may bring: a node is the last one accepted with the probability that it is reached and none of its children
@@ -160,8 +183,9 @@ function aheadOf(
   for (let node = 1; node <= size; node++) last[tree.parents[node - 1]] -= tree.values![node - 1];
   const counts = new Array<number>(size + 1).fill(0);
   const steps = Array.from({ length: foresight.levels }, (_, i) => chances.worth(i + 1) - chances.worth(i));
-  const width = foresight.rows!(1).length;
-  let rows = size;
+  const width = rowsOfLevel(foresight);
+  /** In the pass, and what they cost in whole rows. */
+  let [rows, spent] = [size, size];
   for (;;) {
     let best = -1;
     let gain = 0;
@@ -170,7 +194,8 @@ function aheadOf(
       const more = level < steps.length ? (Math.max(0, last[node]) * steps[level]) / costOf(foresight, level) : 0;
       if (more > gain) [best, gain] = [node, more];
     }
-    if (best < 0 || rows + width > limit || gain < width * money.price(rows)) break;
+    if (best < 0 || rows + width > limit || gain < width * money.price(Math.round(spent))) break;
+    spent += width * costOf(foresight, counts[best]);
     counts[best] += 1;
     rows += width;
   }

@@ -1,6 +1,7 @@
 /** Drafting with trees of a fixed shape for each number of guesses that are known. */
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
+import { rowsOfLevel } from "./foresight.ts";
 import { areFinite, type Foresight, guessLaws } from "./guesses.ts";
 import type { SparseTrees } from "./sparse-trees.ts";
 import type { Drafter } from "./speculate.ts";
@@ -60,7 +61,7 @@ export function publishedDrafter(
     },
     observe(_, __, { path }, ___, made) {
       const last = path.at(-1) ?? 0;
-      const width = foresight.rows!(1).length;
+      const width = rowsOfLevel(foresight);
       chains = made.slice(last * width, (last + 1) * width).filter((chain) => chain.length > 0);
     },
   };

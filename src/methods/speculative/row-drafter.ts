@@ -5,7 +5,7 @@ import { passCurve } from "../../engine/pass-curve.ts";
 import { ensure } from "../../errors.ts";
 import { type AcceptanceCounts, createAcceptanceEstimate, ranks } from "./acceptance.ts";
 import { budgetOption, nodesOf } from "./budget.ts";
-import { type ForesightOptions, foresightDrafter } from "./foresight.ts";
+import { costOfLevels, type ForesightOptions, foresightDrafter, rowsOfLevel } from "./foresight.ts";
 import type { Foresight } from "./guesses.ts";
 import { levelCurves } from "./levels.ts";
 import { publishedDrafter } from "./published-drafter.ts";
@@ -33,7 +33,7 @@ export async function rowDrafter(decoding: Decoding, foresight: Foresight, optio
   const { model, settings, signal, forest } = decoding;
   const { temperature } = settings;
   const { levels } = foresight;
-  const width = foresight.rows!(1).length;
+  const width = rowsOfLevel(foresight);
   ensure(
     budget === undefined || budget > width,
     "bad_option",
@@ -45,7 +45,8 @@ export async function rowDrafter(decoding: Decoding, foresight: Foresight, optio
   const curves = measured ? await levelCurves(model, foresight, { temperature, topK }, signal) : undefined;
   const accuracies = measuredAccuracies(levels, Math.min(10, ranks, topK), curves);
   const curve = budget === undefined ? await passCurve(model, signal) : undefined;
-  const trees = fitTrees(accuracies, { budget, width, curve, most: forest.maxRows - 1 - root });
+  const cost = (count: number): number => costOfLevels(foresight, count);
+  const trees = fitTrees(accuracies, { budget, width, cost, curve, most: forest.maxRows - 1 - root });
   return publishedDrafter(decoding, foresight, trees, topK);
 }
 

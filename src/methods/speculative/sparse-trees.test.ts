@@ -2,6 +2,9 @@
 import { expect, test } from "vitest";
 import { uniform } from "../../engine/random.ts";
 import { count, emptyCurve } from "./acceptance.ts";
+import type { Economy } from "./budget.ts";
+import { behindRows, costOfLevels } from "./foresight.ts";
+import type { Foresight } from "./guesses.ts";
 import { measuredAccuracies } from "./row-drafter.ts";
 import { bestPaths, fitTrees, pruneRows, rowsOfState, steadyState, treesOfBudget } from "./sparse-trees.ts";
 
@@ -113,6 +116,37 @@ test("the budget is that of the most tokens a second: small where rows are dear,
   );
   expect(zeros.tokensPerPass).toBe(1);
   expect(zeros.states.map(({ paths }) => paths)).toEqual([[[0]], [[0]]]); // a chain of one node
+});
+
+test("rows that begin at a middle layer cost less, and an ensemble's more, where the budget is fitted", () => {
+  const curve = { model: "", rows: [1, 64], seconds: [1e-3, 1e-3 * (1 + 63 * 0.1)] };
+  const fitted = (cost?: (levels: number) => number) =>
+    fitTrees(accuracies, { width: 1, cost, curve, most: 60 }).budget;
+  expect(fitted((levels) => levels / 6)).toBeGreaterThan(fitted());
+  expect(fitted((levels) => 4 * levels)).toBeLessThan(fitted((levels) => levels / 6));
+  const [state] = treesOfBudget(accuracies, 12).states;
+  const levels = state.rows.reduce((a, b) => a + b, 0);
+  expect(rowsOfState(state, (count) => count / 2)).toBe(1 + state.paths.length + levels / 2);
+});
+
+test("prices of nodes count the root's own rows by what their layers and their number cost", () => {
+  const money: Economy = { limit: 64, price: (drafted) => (drafted < 64 ? 1 + drafted : Infinity), settle() {} };
+  const foresight = (levels: number, width: number, cost?: (level: number) => number): Foresight => ({
+    identity: "",
+    levels,
+    rows: (count) => Array.from({ length: width }, () => Array.from({ length: count }, () => ({}))),
+    cost,
+    guess: () => [],
+  });
+  expect(behindRows(money, foresight(3, 1)).price(2)).toBe(1 + 2 + 3);
+  expect(behindRows(money, foresight(3, 2)).price(2)).toBe(1 + 2 + 6);
+  // After layers 3, 3 and 4 of six.
+  const late = foresight(3, 1, (level) => [3, 3, 2][level] / 6);
+  expect(costOfLevels(late, 3)).toBeCloseTo(8 / 6, 12);
+  expect(behindRows(money, late).price(2)).toBe(1 + 2 + 1);
+  expect(behindRows(money, late).price(60)).toBe(62);
+  expect(behindRows(money, late).price(61)).toBe(Infinity); // the three rows have to find room
+  expect(behindRows(money, foresight(16, 16)).price(0)).toBeLessThan(Infinity); // though not all of so many
 });
 
 test("trees are built of the accuracies that were measured, not of what was supposed before", () => {

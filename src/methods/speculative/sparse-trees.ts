@@ -27,6 +27,12 @@ export interface SparseTrees {
   readonly budget: number;
 }
 
+/**
+ * How the chain over the states goes on after a pass that accepts nothing. `direct`: as decoding does, to the state of the root's rows.
+ * `published`: as the authors' program reckons, by a pass of its own before it, which accepts nothing either.
+ */
+export type Expectation = "direct" | "published";
+
 /** Chances that the guess of a level (from the nearest) of each rank is the token. */
 export type Accuracies = readonly (readonly number[])[];
 
@@ -80,45 +86,66 @@ function treeOf(accuracies: Accuracies, depth: number, count: number): Unpruned 
 export function pruneRows(last: readonly number[], worth: readonly number[], budget: number, width = 1): number[] {
   const states = worth.length - 1;
   const rows = last.map(() => states);
-  let used = (last.length - 1) * (1 + states * width);
-  while (used > budget) {
-    let best = -1;
+  /** Nodes by how many rows they have, by their chances: the next to lose one of equally many is the first, or the last where a row does harm. */
+  const having: number[][] = worth.map(() => []);
+  having[states] = [...last.keys()].slice(1).sort((a, b) => last[a] - last[b] || a - b);
+  const gain = (count: number): number => worth[count] - worth[count - 1];
+  const next = (count: number): number => (gain(count) >= 0 ? 0 : having[count].length - 1);
+  for (let used = (last.length - 1) * (1 + states * width); used > budget; used -= width) {
+    let from = 0;
     let least = Infinity;
-    for (let node = 1; node < rows.length; node++) {
-      const loss = last[node] * (worth[rows[node]] - worth[rows[node] - 1]);
-      if (rows[node] > 1 && loss < least) [best, least] = [node, loss];
+    for (let count = 2; count <= states; count++) {
+      if (having[count].length === 0) continue;
+      const loss = last[having[count][next(count)]] * gain(count);
+      if (loss < least) [from, least] = [count, loss];
     }
-    if (best < 0) break;
-    rows[best] -= 1;
-    used -= width;
+    if (from === 0) break;
+    const [node] = having[from].splice(next(from), 1);
+    const fewer = having[from - 1];
+    fewer.splice(fewer.findLastIndex((other) => last[other] <= last[node]) + 1, 0, node);
+    rows[node] = from - 1;
   }
   return rows;
 }
 
-/** Shares of the passes in each state: where the chain comes to rest. After a pass that accepts nothing the root's rows are there, all of them. */
-export function steadyState(states: readonly Pick<StateTree, "last" | "rows">[]): number[] {
+/**
+ * Shares of the passes in each state: where the chain comes to rest. After a pass that accepts nothing the root's rows are there, all of
+ * them. The published chain's passes between have what is left of 1.
+ */
+export function steadyState(
+  states: readonly Pick<StateTree, "last" | "rows">[],
+  expectation: Expectation = "direct",
+): number[] {
   const count = states.length;
-  const moves = states.map(({ last, rows }) => {
-    const to = new Array<number>(count).fill(0);
-    for (const [node, chance] of last.entries()) to[rows[node] - 1] += chance;
+  const all = states.map(({ last, rows }) => {
+    const to = new Array<number>(count + 1).fill(0);
+    for (const [node, chance] of last.entries())
+      to[node === 0 && expectation === "published" ? 0 : rows[node]] += chance;
     return to;
   });
-  let shares = new Array<number>(count).fill(1 / count);
-  for (let round = 0; round < 500; round++) {
-    const next = new Array<number>(count).fill(0);
+  // Index 0 is the pass between, which leads to all of the root's rows.
+  const moves = [[...new Array<number>(count).fill(0), 1], ...all];
+  let shares = [0, ...new Array<number>(count).fill(1 / count)];
+  for (let [round, moved] = [0, 1]; round < 500 && moved > 1e-15; round++) {
+    const next = new Array<number>(count + 1).fill(0);
     for (const [from, share] of shares.entries())
       for (const [to, chance] of moves[from].entries()) next[to] += share * chance;
+    moved = next.reduce((most, share, i) => Math.max(most, Math.abs(share - shares[i])), 0);
     shares = next.map((share, i) => (share + shares[i]) / 2); // half a step: chains that alternate come to rest, too
   }
-  return shares;
+  return shares.slice(1);
 }
 
-/** The trees of one choice of sizes, index d - 1. Errors: none; what does not fit the budget has a row for every node all the same. */
-function treesOfSizes(accuracies: Accuracies, sizes: readonly number[], budget: number, width: number): SparseTrees {
-  const trees = sizes.map((size, i) => treeOf(accuracies, i + 1, size));
+/** The states of these trees, index d - 1. Errors: none; what does not fit the budget has a row for every node all the same. */
+function treesOfSizes(
+  trees: readonly Unpruned[],
+  budget: number,
+  width: number,
+  expectation: Expectation,
+): SparseTrees {
   const worth = [0, ...trees.map(({ accepted }) => accepted)];
   const states = trees.map((tree) => ({ ...tree, rows: pruneRows(tree.last, worth, budget, width) }));
-  const shares = steadyState(states);
+  const shares = steadyState(states, expectation);
   const accepted = states.reduce((sum, state, i) => sum + shares[i] * state.accepted, 0);
   return { states, shares, tokensPerPass: 1 + accepted, budget };
 }
@@ -127,43 +154,47 @@ function treesOfSizes(accuracies: Accuracies, sizes: readonly number[], budget: 
 const firstSize = 10;
 /** Sizes of a further state that are tried. */
 const tried = 6;
+/** The authors' program tries all of them; so does the published expectation up to so many, which 3 states of up to 288 nodes and rows have. */
+const triedAsPublished = 72;
 
 /** The best trees of a budget: sizes between an even share of rows and a row a node, all states but the first searched together. */
-export function treesOfBudget(accuracies: Accuracies, budget: number, width = 1): SparseTrees {
+export function treesOfBudget(
+  accuracies: Accuracies,
+  budget: number,
+  width = 1,
+  expectation: Expectation = "direct",
+): SparseTrees {
   const count = accuracies.length;
   const most = Math.max(1, Math.floor(budget / (1 + width)));
   const least = Math.max(1, Math.ceil(budget / (count * width + 1)));
+  const all = most - least + 1;
+  const steps = expectation === "published" && all <= triedAsPublished ? Math.max(1, all - 1) : tried - 1;
   const sizesToTry = [
-    ...new Set(Array.from({ length: tried }, (_, i) => Math.round(least + ((most - least) * i) / (tried - 1)))),
+    ...new Set(Array.from({ length: steps + 1 }, (_, i) => Math.round(least + ((most - least) * i) / steps))),
   ];
+  const first = treeOf(accuracies, 1, Math.min(firstSize, most));
+  /** By state, from the second, and by size. */
+  const trees = accuracies.slice(1).map((_, i) => sizesToTry.map((size) => treeOf(accuracies, i + 2, size)));
   let best: SparseTrees | undefined;
-  const search = (sizes: number[]): void => {
-    if (sizes.length < count) {
-      for (const size of sizes.length === 0 ? [Math.min(firstSize, most)] : sizesToTry) search([...sizes, size]);
+  const search = (chosen: readonly Unpruned[]): void => {
+    if (chosen.length < count) {
+      for (const tree of trees[chosen.length - 1]) search([...chosen, tree]);
       return;
     }
-    const trees = treesOfSizes(accuracies, sizes, budget, width);
-    if (!best || trees.tokensPerPass > best.tokensPerPass) best = trees;
+    const found = treesOfSizes(chosen, budget, width, expectation);
+    if (!best || found.tokensPerPass > best.tokensPerPass) best = found;
   };
   // Four states and more share one size: the search would grow with its power.
-  if (count <= 3) search([]);
-  else {
-    for (const size of sizesToTry) {
-      const trees = treesOfSizes(
-        accuracies,
-        accuracies.map((_, i) => (i === 0 ? Math.min(firstSize, most) : size)),
-        budget,
-        width,
-      );
-      if (!best || trees.tokensPerPass > best.tokensPerPass) best = trees;
-    }
-  }
+  if (count <= 3) search([first]);
+  else for (const i of sizesToTry.keys()) search([first, ...trees.map((ofSizes) => ofSizes[i])]);
   return best!;
 }
 
-/** Rows of a pass in a state, all of them. */
-export const rowsOfState = ({ paths, rows }: StateTree, width = 1): number =>
-  1 + paths.length + width * rows.reduce((sum, levels) => sum + levels, 0);
+/** Rows of a pass in a state, all of them, or what they cost in whole rows: by what the look-ahead rows of a node with so many levels do. */
+export const rowsOfState = (
+  { paths, rows }: Pick<StateTree, "paths" | "rows">,
+  ofLevels = (levels: number): number => levels,
+): number => 1 + paths.length + rows.reduce((sum, levels) => sum + ofLevels(levels), 0);
 
 const budgets = [2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64];
 
@@ -172,20 +203,31 @@ export interface Fitting {
   readonly budget?: number;
   /** Rows that a level takes. */
   readonly width: number;
+  /** What the look-ahead rows of a node with so many levels cost, in whole rows; default: each is one. */
+  cost?(levels: number): number;
   readonly curve?: PassCurve;
   readonly most: number;
+  readonly expectation?: Expectation;
 }
 
 /** The trees of a budget, or of the budget whose tokens a pass over seconds a pass is largest on this machine. */
-export function fitTrees(accuracies: Accuracies, { budget, width, curve, most }: Fitting): SparseTrees {
-  if (budget !== undefined || !curve) return treesOfBudget(accuracies, Math.max(1 + width, budget ?? most), width);
+export function fitTrees(
+  accuracies: Accuracies,
+  { budget, width, cost = (levels) => width * levels, curve, most, expectation = "direct" }: Fitting,
+): SparseTrees {
+  if (budget !== undefined || !curve)
+    return treesOfBudget(accuracies, Math.max(1 + width, budget ?? most), width, expectation);
+  const secondsOf = (state: Pick<StateTree, "paths" | "rows">): number => passSeconds(curve, rowsOfState(state, cost));
   let best: { trees: SparseTrees; rate: number } | undefined;
   for (const limit of budgets.filter((b) => b >= 1 + width && b <= Math.max(1 + width, most))) {
-    const trees = treesOfBudget(accuracies, limit, width);
-    const seconds = trees.states.reduce(
-      (sum, state, i) => sum + trees.shares[i] * passSeconds(curve, rowsOfState(state, width)),
-      0,
-    );
+    const trees = treesOfBudget(accuracies, limit, width, expectation);
+    // What the shares lack of 1 are passes with the root and its rows alone.
+    let [seconds, between] = [0, 1];
+    for (const [i, state] of trees.states.entries()) {
+      seconds += trees.shares[i] * secondsOf(state);
+      between -= trees.shares[i];
+    }
+    seconds += Math.max(0, between) * secondsOf({ paths: [], rows: [accuracies.length] });
     const rate = trees.tokensPerPass / seconds;
     if (!best || rate > best.rate) best = { trees, rate };
   }
