@@ -332,6 +332,8 @@ export interface PromptTokensOptions {
   topK?: number;
   /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
   tree?: "adaptive" | "published";
+  /** Of tree: "published", how the Markov chain that chooses the trees reckons a pass that accepts nothing: direct: as decoding goes on, with all rows of the root; published: with a pass of its own after it, as the authors' program does, whose trees come out so to the node; default: direct. */
+  expectation?: "direct" | "published";
   /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
   acceptance?: "exact" | "typical";
   /** Of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09. Above 0 up to 1. */
@@ -356,6 +358,8 @@ export interface HiddenTransferOptions {
   topK?: number;
   /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
   tree?: "adaptive" | "published";
+  /** Of tree: "published", how the Markov chain that chooses the trees reckons a pass that accepts nothing: direct: as decoding goes on, with all rows of the root; published: with a pass of its own after it, as the authors' program does, whose trees come out so to the node; default: direct. */
+  expectation?: "direct" | "published";
   /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
   acceptance?: "exact" | "typical";
   /** Of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09. Above 0 up to 1. */

@@ -142,8 +142,15 @@ const changes: Readonly<Record<string, Changes>> = {
     draft: to("nowhere"),
     length: to(2),
     tree: to("published"),
+    expectation: to("published", { tree: "published", budget: 40 }),
   },
-  "hidden-transfer": { transfers: to("nowhere"), ...foresight, ...acceptance, tree: to("published") },
+  "hidden-transfer": {
+    transfers: to("nowhere"),
+    ...foresight,
+    ...acceptance,
+    tree: to("published"),
+    expectation: to("published", { tree: "published", budget: 40 }),
+  },
   eagle: { layer: to("nowhere"), budget: to(2), width: to(1), depth: to(1), topK: to(1) },
   multimodal: { layer: to("nowhere"), budget: to(2), width: to(1), depth: to(1), topK: to(1) },
   "self-speculative": {

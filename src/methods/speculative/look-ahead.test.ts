@@ -60,13 +60,18 @@ const writeVectors = (
   );
 const matrix = (step: number): Float32Array<ArrayBuffer> =>
   someNumbers(width * width, 0.2 + step / 10).map((x, i) => x + (i % (width + 1) === 0 ? 0.5 : 0));
-const writeTransfers = (name: string, layers: number[], more: Record<string, unknown> = {}) =>
+const writeTransfers = (name: string, layers: number[], more: Record<string, unknown> = {}, scale = 1) =>
   write(
     name,
     "hidden-transfer",
     ["layers.0.residual"],
     { layers, ...more },
-    Object.fromEntries(layers.map((_, i) => [`weight.${i + 1}`, { shape: [width, width], values: matrix(i + 1) }])),
+    Object.fromEntries(
+      layers.map((_, i) => {
+        const values = matrix(i + 1).map((x) => scale * x);
+        return [`weight.${i + 1}`, { shape: [width, width], values }];
+      }),
+    ),
   );
 
 /** The guesses of a foresight at the end of the text. */
@@ -215,6 +220,33 @@ describe.each(["prompt-tokens", "hidden-transfer"])("decoding with %s", (name) =
     );
   });
 
+  test("the published trees expect nothing where nothing was measured", async () => {
+    await writeVectors("endless vectors", 1, 1, someNumbers(width, 1e30));
+    await writeTransfers("endless matrices", [2], {}, 1e30);
+    const endless = name === "prompt-tokens" ? "endless vectors" : "endless matrices";
+    for (const more of [{ estimate: "draft" }, { estimate: "measured", [option]: endless }]) {
+      const run = model.decode(text, { temperature: 0, maxTokens: 6, method: method({ tree: "published", ...more }) });
+      const notes: string[] = [];
+      for await (const event of run) if (event.type === "draft" && event.note) notes.push(event.note);
+      expect(notes[0]).toMatch(/^trees of 8 nodes and look-ahead rows; how often guesses are right was not measured/);
+      expect(notes.join()).not.toMatch(/\d tokens a pass/);
+    }
+  });
+
+  test("expectation goes with the published trees alone, and changes what they are said to give", async () => {
+    const decode = (more: object) => model.decode(text, { temperature: 0, maxTokens: 6, method: method(more) });
+    await expect(decode({ expectation: "published" }).final).rejects.toThrow(
+      /expectation: means nothing with tree: "adaptive"/,
+    );
+    const expected: number[] = [];
+    for (const expectation of ["direct", "published"]) {
+      const run = decode({ tree: "published", estimate: "measured", expectation });
+      for await (const event of run)
+        if (event.type === "draft" && event.note?.includes("expected")) expected.push(Number.parseFloat(event.note));
+    }
+    expect(expected[1]).toBeLessThan(expected[0]);
+  });
+
   test("ends with the context", async () => {
     const full = Array.from({ length: 92 }, (_, i) => 3 + ((i * 7) % 40));
     const plain = await model.decode(full, { temperature: 0 }).final;
@@ -294,6 +326,7 @@ test("a draft with prompt tokens drafts what it drafts without them, in fewer pa
   expect(plain.tokens).toHaveLength(24);
   const decode = (more: object) => model.decode(text, { ...run, method: methodChoice({ ...method, ...more }) }).final;
   await expect(decode({ tree: "published" })).rejects.toThrow(/tree: "published" is for the model's own/);
+  await expect(decode({ expectation: "direct" })).rejects.toThrow(/expectation: means nothing with draft/);
   await expect(decode({ draft: undefined })).rejects.toThrow(/length: means nothing with the model's own/);
   await expect(decode({ levels: 3 })).rejects.toThrow(/levels: 3 tokens ahead are asked for, and prompts .* guesses 2/);
   // By rank the draft's own trees are of another shape, and of other luck.

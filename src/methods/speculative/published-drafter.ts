@@ -7,12 +7,18 @@ import type { SparseTrees } from "./sparse-trees.ts";
 import type { Drafter } from "./speculate.ts";
 import { addNode, createTree, type DraftTree } from "./tree.ts";
 
+interface Given {
+  readonly topK: number;
+  /** Whether the trees are of measured accuracies, so that what is expected of them can be said. */
+  readonly measured: boolean;
+}
+
 /** Errors: none of its own. */
 export function publishedDrafter(
   decoding: Decoding,
   foresight: Foresight,
   { states, tokensPerPass, budget }: SparseTrees,
-  topK: number,
+  { topK, measured }: Given,
 ): Drafter {
   decoding.instrument({ taps: foresight.taps });
   const { endTokens, counters, settings } = decoding;
@@ -32,7 +38,10 @@ export function publishedDrafter(
       rows = [foresight.levels];
       if (!told) {
         told = true;
-        tree.note = `${tokensPerPass.toFixed(3)} tokens a pass are expected of trees of ${budget} nodes and look-ahead rows`;
+        const trees = `trees of ${budget} nodes and look-ahead rows`;
+        tree.note = measured
+          ? `${tokensPerPass.toFixed(3)} tokens a pass are expected of ${trees}`
+          : `${trees}; how often guesses are right was not measured, and nothing is expected of them`;
       }
       const failed = known.findIndex((logits) => !areFinite(logits));
       if (failed >= 0) {

@@ -75,6 +75,34 @@ test("the chain's shares are those of a simulation, and so are the tokens a pass
   expect(steadyState([{ last: [1], rows: [1] }])).toEqual([1]);
 });
 
+test("the published expectation, with a pass of its own after one that accepts nothing, gives the published trees", () => {
+  /** Accuracies that the authors' trees for Vicuna 13B and 7B were made of, as their nodes' chances tell them. */
+  const ofAuthors = {
+    large: [
+      [0.5181, 0.1446, 0.0704, 0.0381, 0.0248, 0.0195, 0.013, 0.012, 0.0087, 0.0082],
+      [0.2941, 0.1459, 0.0873, 0.0577, 0.0386, 0.0324, 0.0251, 0.0205, 0.0155, 0.0134],
+      [0.1794, 0.1257, 0.0833, 0.0626, 0.0456, 0, 0, 0, 0, 0],
+    ],
+    small: [
+      [0.4834, 0.1434, 0.0736, 0.0454, 0.0309, 0.0215, 0.0166, 0.0132, 0.0093, 0.0084],
+      [0.2626, 0.1456, 0.0811, 0.0576, 0.0428, 0.0323, 0.0257, 0.0215, 0.019, 0.0155],
+      [0.1641, 0.1176, 0.0809, 0.0578, 0.0459, 0.0367, 0.0313, 0.0232, 0.0237, 0.0179],
+    ],
+  };
+  const sizes = (of: keyof typeof ofAuthors, budget: number, expectation?: "published") =>
+    treesOfBudget(ofAuthors[of], budget, 1, expectation).states.map(({ paths }) => paths.length);
+  expect(sizes("large", 40, "published")).toEqual([10, 14, 15]);
+  expect(sizes("large", 40)).toEqual([10, 14, 14]);
+  expect(sizes("large", 60, "published")).toEqual([10, 20, 20]); // the paper's table
+  expect(sizes("small", 105, "published")).toEqual([10, 33, 34]); // the paper's table
+  // The chain by hand: one state, left half of the time; a pass between follows each that accepts nothing.
+  const half = [{ last: [0.5, 0.5], rows: [1, 1] }];
+  expect(steadyState(half)[0]).toBeCloseTo(1, 9);
+  expect(steadyState(half, "published")[0]).toBeCloseTo(2 / 3, 9);
+  expect(treesOfBudget([[0.5]], 2).tokensPerPass).toBeCloseTo(1.5, 9);
+  expect(treesOfBudget([[0.5]], 2, 1, "published").tokensPerPass).toBeCloseTo(4 / 3, 9);
+});
+
 test("pruned trees beat rows given at random, and more rows everywhere, at equal rows", () => {
   const budget = 20;
   const best = treesOfBudget(accuracies, budget);

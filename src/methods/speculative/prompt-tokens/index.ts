@@ -52,6 +52,7 @@ export const promptTokens = defineMethod({
     const verifier = acceptance === "typical" ? typicalAcceptance(options) : undefined;
     const { draft, length = 5 } = options;
     if (draft !== undefined) {
+      refuseOptions(options, ["expectation"], "draft, whose trees are adaptive");
       ensure(
         options.tree === "adaptive",
         "bad_option",
