@@ -1,12 +1,21 @@
 /** Sparse trees against exhaustive search, their Markov chain against a simulation, and the choice of a budget. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import type { Decoding } from "../../engine/decoding.ts";
 import { uniform } from "../../engine/random.ts";
 import { count, emptyCurve } from "./acceptance.ts";
 import type { Economy } from "./budget.ts";
 import { behindRows, costOfLevels } from "./foresight.ts";
 import type { Foresight } from "./guesses.ts";
-import { measuredAccuracies } from "./row-drafter.ts";
+import { measuredAccuracies, rowDrafter } from "./row-drafter.ts";
 import { bestPaths, fitTrees, pruneRows, rowsOfState, steadyState, treesOfBudget } from "./sparse-trees.ts";
+import type { Round } from "./speculate.ts";
+
+/** A machine on which a further row takes a tenth of a pass. */
+const machine = { model: "", rows: [1, 64], seconds: [1e-3, 1e-3 * (1 + 63 * 0.1)] };
+vi.mock(import("../../engine/pass-curve.ts"), async (original) => ({
+  ...(await original()),
+  passCurve: async () => machine,
+}));
 
 const accuracies = [
   [0.5, 0.15, 0.08, 0.04],
@@ -147,7 +156,7 @@ test("the budget is that of the most tokens a second: small where rows are dear,
 });
 
 test("rows that begin at a middle layer cost less, and an ensemble's more, where the budget is fitted", () => {
-  const curve = { model: "", rows: [1, 64], seconds: [1e-3, 1e-3 * (1 + 63 * 0.1)] };
+  const curve = machine;
   const fitted = (cost?: (levels: number) => number) =>
     fitTrees(accuracies, { width: 1, cost, curve, most: 60 }).budget;
   expect(fitted((levels) => levels / 6)).toBeGreaterThan(fitted());
@@ -155,6 +164,31 @@ test("rows that begin at a middle layer cost less, and an ensemble's more, where
   const [state] = treesOfBudget(accuracies, 12).states;
   const levels = state.rows.reduce((a, b) => a + b, 0);
   expect(rowsOfState(state, (count) => count / 2)).toBe(1 + state.paths.length + levels / 2);
+});
+
+test("the published trees of a method are fitted by what its rows cost", async () => {
+  const decoding = {
+    model: {},
+    settings: { temperature: 0 },
+    forest: { maxRows: 64 },
+    endTokens: new Set(),
+    counters: {},
+    instrument() {},
+  } as unknown as Decoding;
+  const nodesAndRows = async (cost?: (level: number) => number): Promise<number> => {
+    const foresight: Foresight = {
+      identity: "",
+      levels: 3,
+      rows: (count) => [Array(count).fill({})],
+      cost,
+      guess: () => [],
+    };
+    const options = { by: "probability", estimate: "draft", topK: 64, tree: "published" } as const;
+    const drafter = await rowDrafter(decoding, foresight, options);
+    const { note } = (await drafter.propose({ depth: 4 } as Round)) as { note?: string };
+    return Number(/trees of (\d+) nodes/.exec(note!)![1]);
+  };
+  expect(await nodesAndRows(() => 1 / 6)).toBeGreaterThan(await nodesAndRows());
 });
 
 test("prices of nodes count the root's own rows by what their layers and their number cost", () => {
