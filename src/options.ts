@@ -412,11 +412,11 @@ export interface SelfSpeculativeOptions {
 
 /** Options of `lexical-units`: a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts. */
 export interface LexicalUnitsOptions {
-  /** Tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass. From 0 to 2. Default 0.8. */
+  /** Tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass; not with verify; default: 0.8. From 0 to 2. */
   beta?: number;
-  /** Most tokens a pass, one and those of the placeholders behind it: more than the model was trained with rarely help. From 1 to 16. Default 4. */
+  /** Most tokens a pass, one and those of the placeholders behind it: more than the model was trained with, which its card says (units), rarely help. From 1 to 16. Default 4. */
   lookAhead?: number;
-  /** End a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too. Default true. */
+  /** End a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too; not with verify; default: true. */
   guard?: boolean;
   /** True: what placeholders say is a draft that the next pass verifies, and the output is plain decoding's; false: it is taken as it is (lossy, as published). Default false. */
   verify?: boolean;

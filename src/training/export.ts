@@ -197,6 +197,14 @@ function modelCard(
           ] as [string, string],
         ]
       : []),
+    ...(recipe.units
+      ? [
+          [
+            "units",
+            `of up to ${recipe.units.longest} tokens, each with more than ${recipe.units.threshold}; placeholder \`${recipe.units.pad.replaceAll("|", "\\|")}\`: \`lookAhead\` of lexical-units above ${recipe.units.longest} is more than was learned`,
+          ] as [string, string],
+        ]
+      : []),
     [
       "held-out loss",
       heldOut === undefined

@@ -160,7 +160,13 @@ const changes: Readonly<Record<string, Changes>> = {
     depth: to(1),
     topK: to(1, { width: 3 }),
   },
-  "lexical-units": { beta: to(2), lookAhead: to(2), guard: to(false), verify: to(true), pad: to(9) },
+  "lexical-units": {
+    beta: to(2),
+    lookAhead: to(2),
+    guard: to(false),
+    verify: to(true, { beta: undefined }),
+    pad: to(9),
+  },
   awrs: {
     estimator: to("geometric"),
     loops: ["src/methods/constrained/constrained.test.ts", "with %d loops and at most %d rejections"],

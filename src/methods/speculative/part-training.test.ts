@@ -200,6 +200,9 @@ describe("a part", () => {
     const method = { name: "lexical-units", pad, beta: 0.3, lookAhead: 3 } as never;
     const { counters } = await model.decode("The cat 3 sat", { temperature: 0, maxTokens: 40, method }).final;
     expect(counters.tokensPerPass).toBeGreaterThan(1.05);
+    expect(await readFile(join(out, "README.md"), "utf8")).toMatch(
+      /\| units \| of up to 3 tokens, .* `<\\\|mask\\\|>`: `lookAhead` .* above 3 is more than was learned \|/,
+    );
   });
 
   test("of units that no text has says so, and trains on the texts alone", async () => {

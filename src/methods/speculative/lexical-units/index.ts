@@ -14,6 +14,7 @@ import type { Commitment } from "../../../engine/output.ts";
 import { ensure } from "../../../errors.ts";
 import { foresightDrafter } from "../foresight.ts";
 import type { Foresight } from "../guesses.ts";
+import { refuseOptions } from "../options.ts";
 import { guessedOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 
@@ -165,9 +166,9 @@ export const lexicalUnits = defineMethod({
       .number()
       .min(0)
       .max(2)
-      .default(0.8)
+      .optional()
       .describe(
-        "tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass",
+        "tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass; not with verify; default: 0.8",
       ),
     lookAhead: z
       .int()
@@ -175,13 +176,13 @@ export const lexicalUnits = defineMethod({
       .max(16)
       .default(4)
       .describe(
-        "most tokens a pass, one and those of the placeholders behind it: more than the model was trained with rarely help",
+        "most tokens a pass, one and those of the placeholders behind it: more than the model was trained with, which its card says (units), rarely help",
       ),
     guard: z
       .boolean()
-      .default(true)
+      .optional()
       .describe(
-        "end a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too",
+        "end a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too; not with verify; default: true",
       ),
     verify: z
       .boolean()
@@ -204,8 +205,10 @@ export const lexicalUnits = defineMethod({
         "bad_option",
         "constraint: lexical-units says several tokens before any of them could be checked; give it verify: true",
       );
-      return decodeUnits(decoding, pad, options);
+      const { beta = 0.8, lookAhead, guard = true } = options;
+      return decodeUnits(decoding, pad, { beta, lookAhead, guard });
     }
+    refuseOptions(options, ["beta", "guard"], "verify: true, where the model itself decides what is taken");
     const levels = options.lookAhead - 1;
     if (levels === 0)
       return speculate(decoding, {

@@ -179,6 +179,8 @@ describe("decoding", () => {
     await expect(decode({ pad: undefined })).rejects.toThrow(/pad: the tokenizer of .* has no <\|pad\|>/);
     expect(() => decode({ beta: -1 })).toThrow(/beta/);
     expect(() => decode({ lookAhead: 99 })).toThrow(/lookAhead/);
+    await expect(decode({ verify: true, beta: 0.5 })).rejects.toThrow(/beta: means nothing with verify: true/);
+    await expect(decode({ verify: true, guard: true })).rejects.toThrow(/guard: means nothing with verify: true/);
     await expect(decode({}, { constraint: { regex: "[a-z]+" } })).rejects.toThrow(
       /constraint: lexical-units.*verify: true/,
     );
