@@ -36,7 +36,8 @@ const recipeOf = (kind, layers, base, count) => ({
   schedule: { kind: "cosine", peak: 0.002, warmup: 20, final: 0.00002 },
   optimiser: { beta1: 0.9, beta2: 0.98, weightDecay: 0 },
   continues: { model: base, tokens: 0, minutes: 0 },
-  part: { kind, settings: { layers, anchors: 24 } },
+  // Early exits are trained at evenly spaced places, and so are transfers beside them.
+  part: { kind, settings: { layers, anchors: 24, ...(kind === "hidden-transfer" && { places: "even" }) } },
 });
 
 /** @param {Kind} kind @param {readonly number[]} layers */

@@ -57,7 +57,8 @@ export function textGraph(family: Family, config: ModelConfig, options: TextGrap
     tokens,
     positions,
     rotary: config.rotations.map((rotation) =>
-      rotaryConstants(rotation, options.positions ? config.contextLength : length),
+      // The operator wants as many positions as a text has rows, though blocks behind a text stand at positions within it.
+      rotaryConstants(rotation, options.positions ? Math.max(config.contextLength, length) : length),
     ),
     attention: attentionFor(config, length, mask, documents),
     parameter,

@@ -4,11 +4,14 @@
  * ensemble, and is seen by no row of the text. It foretells what the text's own row at its position foretells, so that the model teaches
  * itself: the targets are the frozen model's distributions there.
  */
+import { permutation } from "../engine/random.ts";
 import { ensure } from "../errors.ts";
 import type { Edit } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { textGraph } from "../models/graph.ts";
+import type { Value } from "../runtime/program.ts";
 import {
+  concat,
   constant,
   crossEntropy,
   gather,
@@ -36,66 +39,106 @@ export interface AheadTask {
   readonly ensemble?: number;
   /** What a step is worth beside the one before it. */
   readonly decay: number;
+  /** Where in a text blocks stand: evenly spaced, or drawn for each text of each batch, by this seed. */
+  readonly places: "random" | "even";
+  readonly seed: number;
   /** What is learned: the frozen model's distributions, or the text's own tokens. */
   readonly targets: "model" | "texts";
 }
 
-/** Where rows stand; numbers are those of the flat batch, [rows * whole]. */
+/** Where the blocks of a batch stand; numbers are those of the flat batch, [rows * whole]. */
+export interface AheadPlacement {
+  /** The anchor of each row, itself where it is in no block. */
+  readonly anchorOf: readonly number[];
+  readonly positions: readonly number[];
+  /** Additive [texts, 1, groups * whole, whole], of one text where all are alike. */
+  readonly mask: Float32Array<ArrayBuffer>;
+}
+
+/** Which rows there are; numbers are those of the flat batch, [rows * whole]. */
 export interface AheadLayout {
   /** Rows of a text with its blocks. */
   readonly whole: number;
   /** Rows of this step (from 1), by text, anchor and ensemble. */
   rowsOf(step: number): number[];
-  /** The anchor of each row, itself where it is in no block; and its step, 0 in texts. */
-  readonly anchorOf: readonly number[];
+  /** The step of each row, 0 in texts. */
   readonly stepOf: readonly number[];
   readonly ensembleOf: readonly number[];
-  readonly positions: readonly number[];
-  /** Additive [1, 1, groups * whole, whole]. */
-  readonly mask: Float32Array<ArrayBuffer>;
+  /** Evenly spaced, in every text alike. */
+  readonly even: AheadPlacement;
+  /** At places that are drawn by the seed and the batch, for each text its own: a run that is taken up again draws the same. */
+  drawn(batch: TokenBatch): AheadPlacement;
+  /** `anchorOf` in the graph: a constant, or an input where places are drawn. */
+  readonly anchors: Tensor;
 }
 
 const unseen = -1e9;
 
 /** Errors: `bad_option` for texts that are shorter than what is foretold. */
-export function aheadLayout({ config, rows, length, anchors, steps, ensemble = 1 }: AheadTask): AheadLayout {
+export function aheadLayout(task: AheadTask): AheadLayout {
+  const { config, rows, length, anchors, steps, ensemble = 1, places, seed } = task;
   const last = length - 1 - steps; // the last anchor: what its rows foretell is still in the batch
   ensure(last >= 0, "bad_option", `part: ${steps} tokens ahead need rows longer than ${length} tokens`);
   const count = Math.min(anchors, last + 1);
   ensure(length <= config.contextLength, "bad_option", `training length ${length} exceeds the context`);
-  const places = Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * (last + 1)) / count) - 1);
-  const blocks = places.flatMap((anchor) =>
-    Array.from({ length: steps * ensemble }, (_, i) => ({
-      anchor,
-      step: 1 + Math.floor(i / ensemble),
-      equal: i % ensemble,
-    })),
-  );
-  const whole = length + blocks.length;
+  const size = steps * ensemble;
+  const whole = length + count * size;
   const groups = config.heads / config.keyValueHeads;
-  const mask = new Float32Array(groups * whole * whole).fill(unseen);
-  for (let row = 0; row < whole; row++) {
-    const block = blocks[row - length];
-    const seen: number[] = [row];
-    for (let key = 0; key <= (block ? block.anchor : row); key++) seen.push(key);
-    for (let key = length; block && key < whole; key++) {
-      const other = blocks[key - length];
-      if (other.anchor === block.anchor && other.equal === block.equal && other.step < block.step) seen.push(key);
+  const every = <T>(of: (row: number, at: number) => T): T[] =>
+    Array.from({ length: rows * whole }, (_, at) => of(at % whole, at));
+  const stepOf = every((row) => (row < length ? 0 : 1 + Math.floor(((row - length) % size) / ensemble)));
+  const ensembleOf = every((row) => (row < length ? 0 : (row - length) % ensemble));
+  /** Anchors by text, or of every text. */
+  const placed = (ofTexts: readonly (readonly number[])[]): AheadPlacement => {
+    const mask = new Float32Array(ofTexts.length * groups * whole * whole).fill(unseen);
+    for (const [text, own] of ofTexts.entries()) {
+      for (let row = 0; row < whole; row++) {
+        const block = Math.floor((row - length) / size);
+        const seen: number[] = [row];
+        for (let key = 0; key <= (block < 0 ? row : own[block]); key++) seen.push(key);
+        for (let key = length + block * size; block >= 0 && key < row; key++)
+          if (ensembleOf[key] === ensembleOf[row] && stepOf[key] < stepOf[row]) seen.push(key);
+        for (let group = 0; group < groups; group++) {
+          const start = ((text * groups + group) * whole + row) * whole;
+          for (const key of seen) mask[start + key] = 0;
+        }
+      }
     }
-    for (let group = 0; group < groups; group++) for (const key of seen) mask[(group * whole + row) * whole + key] = 0;
-  }
-  const every = <T>(of: (row: number, at: number, base: number) => T): T[] =>
-    Array.from({ length: rows * whole }, (_, at) => of(at % whole, at, at - (at % whole)));
-  const stepOf = every((row) => blocks[row - length]?.step ?? 0);
+    const anchor = (row: number, at: number): number =>
+      ofTexts[Math.floor(at / whole) % ofTexts.length][Math.floor((row - length) / size)];
+    return {
+      mask,
+      anchorOf: every((row, at) => (row < length ? at : at - row + anchor(row, at))),
+      positions: every((row, at) => (row < length ? row : anchor(row, at) + stepOf[at])),
+    };
+  };
+  const even = placed([Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * (last + 1)) / count) - 1)]);
   return {
     whole,
-    mask,
     stepOf,
-    ensembleOf: every((row) => blocks[row - length]?.equal ?? 0),
-    anchorOf: every((row, at, base) => (row < length ? at : base + blocks[row - length].anchor)),
-    positions: every((row) => (row < length ? row : blocks[row - length].anchor + blocks[row - length].step)),
+    ensembleOf,
     rowsOf: (step) => stepOf.flatMap((s, at) => (s === step ? [at] : [])),
+    even,
+    drawn: (batch) => placed(drawnPlaces(batch, rows, { count, last, seed })),
+    anchors: places === "even" ? indices(even.anchorOf) : input("anchors", [rows * whole], "int64"),
   };
+}
+
+/** So many different anchors for each text, by the seed and the tokens of the batch up to it (a hash as FNV's). */
+function drawnPlaces(
+  { tokens }: TokenBatch,
+  rows: number,
+  { count, last, seed }: { count: number; last: number; seed: number },
+): number[][] {
+  let hash = 0x811c9dc5;
+  let at = 0;
+  return Array.from({ length: rows }, (_, row) => {
+    for (const end = ((row + 1) * tokens.length) / rows; at < end; at++)
+      hash = Math.imul(hash ^ tokens[at], 0x01000193);
+    return permutation(last + 1, { seed, request: hash >>> 0 })
+      .slice(0, count)
+      .sort((a, b) => a - b);
+  });
 }
 
 export const indices = (values: readonly number[]): Tensor =>
@@ -110,19 +153,25 @@ export const onesWhere = (holds: readonly boolean[]): Tensor =>
 
 /** The loss of a batch under edits that make look-ahead rows what they are, and what it feeds. */
 export function aheadGraph(task: AheadTask, layout: AheadLayout, edits: readonly Edit[]) {
-  const { family, config, rows, length, steps, ensemble = 1, decay, targets } = task;
-  const { whole, anchorOf, stepOf } = layout;
+  const { family, config, rows, length, steps, ensemble = 1, decay, targets, places } = task;
+  const { whole, stepOf, even } = layout;
   const guesses = Array.from({ length: steps }, (_, i) => layout.rowsOf(i + 1)).flat();
   const size = guesses.length / ensemble;
   // What an ensemble's rows foretell, the text's own row at their position does, too.
-  const own = guesses.filter((_, i) => i % ensemble === 0).map((at) => anchorOf[at] + stepOf[at]);
+  const ownOf = ({ anchorOf }: AheadPlacement): number[] =>
+    guesses.filter((_, i) => i % ensemble === 0).map((at) => anchorOf[at] + stepOf[at]);
+  const fixed = places === "even";
+  const own = fixed ? indices(ownOf(even)) : input("own", [size], "int64");
+  const groups = config.heads / config.keyValueHeads;
   const { logits } = textGraph(family, config, {
     rows,
     length: whole,
-    positions: constant(BigInt64Array.from(layout.positions, BigInt), [rows, whole]),
-    mask: constant(layout.mask, [1, 1, layout.mask.length / whole, whole]),
+    positions: fixed
+      ? constant(BigInt64Array.from(even.positions, BigInt), [rows, whole])
+      : input("positions", [rows, whole], "int64"),
+    mask: fixed ? constant(even.mask, [1, 1, groups * whole, whole]) : input("mask", [rows, 1, groups * whole, whole]),
     instruments: { taps: [], edits },
-    select: (hidden) => gather(hidden, indices([...guesses, ...(targets === "model" ? own : [])])),
+    select: (hidden) => gather(hidden, targets === "model" ? concat([indices(guesses), own], 0) : indices(guesses)),
   });
   const of = (from: number, count: number): Tensor => slice(logits, 0, from, from + count);
   const each = of(0, guesses.length);
@@ -135,19 +184,27 @@ export function aheadGraph(task: AheadTask, layout: AheadLayout, edits: readonly
   const weights = Float32Array.from({ length: size }, (_, i) => decay ** Math.floor(i / perStep));
   return {
     loss: reduceMean(multiply(losses, constant(weights, [size]))),
-    feeds(batch: TokenBatch) {
+    feeds(batch: TokenBatch): Record<string, Value> {
       const texts = columns(batch, 0, length);
       const tokens = Array.from({ length: rows * whole }, (_, at) => {
         const row = at % whole;
         return row < length ? texts[Math.floor(at / whole) * length + row] : 0;
       });
       const next = columns(batch, 1, length);
+      const placement = fixed ? even : layout.drawn(batch);
+      const ownRows = ownOf(placement);
       return {
         tokens: int64(tokens, [rows, whole]),
         targets: int64(
-          own.map((at) => next[Math.floor(at / whole) * length + (at % whole)]),
+          ownRows.map((at) => next[Math.floor(at / whole) * length + (at % whole)]),
           [size],
         ),
+        ...(!fixed && {
+          own: int64(ownRows, [size]),
+          anchors: int64(placement.anchorOf, [rows * whole]),
+          positions: int64(placement.positions, [rows, whole]),
+          mask: { data: placement.mask, dims: [rows, 1, groups * whole, whole] },
+        }),
       };
     },
   };

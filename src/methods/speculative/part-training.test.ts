@@ -27,20 +27,60 @@ test("blocks stand behind their anchors, and are seen by nothing but their own l
     ensemble: 2,
     decay: 1,
     targets: "model",
+    places: "even",
+    seed: 1,
   });
+  const { positions, anchorOf, mask } = layout.even;
   expect(layout.whole).toBe(8 + 2 * 2 * 2);
-  const own = layout.positions.slice(8, 16);
-  const anchors = layout.anchorOf.slice(8, 16);
+  const own = positions.slice(8, 16);
+  const anchors = anchorOf.slice(8, 16);
   // The last anchor leaves two tokens that its rows can foretell.
   expect(anchors).toEqual([2, 2, 2, 2, 5, 5, 5, 5]);
   expect(own).toEqual([3, 3, 4, 4, 6, 6, 7, 7]);
-  expect(layout.anchorOf.slice(16 + 8, 16 + 10)).toEqual([16 + 2, 16 + 2]);
+  expect(anchorOf.slice(16 + 8, 16 + 10)).toEqual([16 + 2, 16 + 2]);
   const seen = (row: number): number[] =>
-    Array.from({ length: 16 }, (_, key) => key).filter((key) => layout.mask[row * 16 + key] === 0);
+    Array.from({ length: 16 }, (_, key) => key).filter((key) => mask[row * 16 + key] === 0);
   expect(seen(4)).toEqual([0, 1, 2, 3, 4]);
   expect(seen(8)).toEqual([0, 1, 2, 8]);
   expect(seen(11)).toEqual([0, 1, 2, 9, 11]); // of the second number of the ensemble, after that of step 1
   expect(layout.rowsOf(2).slice(0, 2)).toEqual([10, 11]);
+});
+
+test("drawn blocks stand at places of each text's own, the same whenever the batch comes again", () => {
+  const { family, config } = familyOf({ ...llamaConfig, num_key_value_heads: 4 });
+  const [rows, length, anchors, steps] = [3, 24, 4, 2];
+  const shape = { family, config, rows, length, anchors, steps, decay: 1, targets: "model", places: "random" } as const;
+  const layout = aheadLayout({ ...shape, seed: 1 });
+  const { whole } = layout;
+  const batch = (first: number) => ({
+    tokens: Int32Array.from({ length: rows * (length + 1) }, (_, i) => (first + i * i) % 50),
+    rows,
+    length,
+  });
+  const anchorsOf = (text: number, from = layout, of = batch(1)): number[] =>
+    Array.from({ length: anchors }, (_, i) => {
+      const { anchorOf } = from.drawn(of);
+      return anchorOf[text * whole + length + i * steps] - text * whole;
+    });
+  for (let text = 0; text < rows; text++) {
+    const own = anchorsOf(text);
+    expect(new Set(own).size).toBe(anchors);
+    expect(own).toEqual([...own].sort((a, b) => a - b));
+    expect(own.every((at) => at >= 0 && at <= length - 1 - steps)).toBe(true);
+    expect(anchorsOf(text)).toEqual(own);
+  }
+  const others = [anchorsOf(1), anchorsOf(0, layout, batch(2)), anchorsOf(0, aheadLayout({ ...shape, seed: 2 }))];
+  for (const other of others) expect(other).not.toEqual(anchorsOf(0));
+  const { mask, positions } = layout.drawn(batch(1));
+  const row = length + steps + 1; // the second step behind the second anchor
+  for (let text = 0; text < rows; text++) {
+    const anchor = anchorsOf(text)[1];
+    const seen = Array.from({ length: whole }, (_, key) => key).filter(
+      (key) => mask[(text * whole + row) * whole + key] === 0,
+    );
+    expect(seen).toEqual([...Array.from({ length: anchor + 1 }, (_, key) => key), row - 1, row]);
+    expect(positions[text * whole + row]).toBe(anchor + 2);
+  }
 });
 
 test("pages and comparisons say of the shipped parts what their cards say they have seen", async () => {
@@ -126,7 +166,10 @@ describe("a part", () => {
     const before = await readFile(weights);
     const continues = { model: "base", tokens: 0, minutes: 0 };
     const out = join(folder, "base", "parts", kind);
-    const { history } = await recipe({ name: kind, steps: 60, continues, part: { kind, settings } }, out);
+    const { history } = await recipe(
+      { name: kind, steps: kind === "prompt-tokens" ? 120 : 60, continues, part: { kind, settings } },
+      out,
+    );
     const mean = (entries: typeof history): number =>
       entries.reduce((sum, { loss }) => sum + loss!, 0) / entries.length;
     expect(mean(history.slice(-10))).toBeLessThan(0.8 * mean(history.slice(0, 2)));
@@ -142,6 +185,39 @@ describe("a part", () => {
     expect(drafted.tokens).toEqual(plain.tokens);
     expect(drafted.counters.accepted).toBeGreaterThan(0);
   });
+
+  test.each<[string, Record<string, unknown>]>([
+    ["prompt-tokens", { tokens: 2, ensemble: 2 }],
+    ["prompt-tokens", { tokens: 2, targets: "texts" }],
+    ["hidden-transfer", { layers: [1, 2], source: "previous" }],
+  ])(
+    "drawn places of %s are those of even ones where all are taken, and a run that goes on draws as one in one go",
+    async (kind, settings) => {
+      const continues = { model: "base", tokens: 0, minutes: 0 };
+      const trained = async (name: string, more: object, steps: number[]) => {
+        const out = join(folder, "base", "parts", name);
+        const losses: number[] = [];
+        for (const count of steps) {
+          const part = { kind, settings: { ...settings, ...more } };
+          const { history } = await recipe({ name, steps: count, continues, part }, out);
+          losses.push(...history.map(({ loss }) => loss!));
+        }
+        const tensors = await readFile(join(out, "part.safetensors"));
+        await Promise.all([out, join(folder, `${name}-run`)].map((path) => rm(path, { recursive: true })));
+        return { losses, tensors };
+      };
+      const all = { anchors: 64 };
+      const [even, drawn] = [
+        await trained("even", { ...all, places: "even" }, [3]),
+        await trained("drawn", { ...all, places: "random" }, [3]),
+      ];
+      expect(drawn.losses).toHaveLength(even.losses.length);
+      for (const [i, loss] of drawn.losses.entries()) expect(loss).toBeCloseTo(even.losses[i], 4);
+      const whole = await trained("whole", { anchors: 3 }, [6]);
+      expect((await trained("parts", { anchors: 3 }, [3, 6])).tensors).toEqual(whole.tensors);
+      expect((await trained("few", { anchors: 3, places: "even" }, [6])).tensors).not.toEqual(whole.tensors);
+    },
+  );
 
   test("early exits learn beside them, on a base that stays as it is, and guess better than untrained ones", async () => {
     const weights = join(folder, "base", "model.safetensors");

@@ -36,13 +36,15 @@ export const earlyExitKind = "early-exit";
 
 const earlyExitSettings = hiddenTransferSettings.pick({ layers: true, anchors: true });
 
-/** Trained where transfers are, for what they are: the model's own distributions at the anchors' next places. */
+/** Trained where transfers are, for what they are: the model's own distributions at the anchors' next places, which are evenly spaced. */
 export const earlyExitPart = partKind(earlyExitKind, earlyExitSettings, (task, { layers, anchors }) => {
-  const { family, config, rows, length } = task;
+  const { family, config, rows, length, seed } = task;
   const width = config.hiddenSize;
   checkTransferLayers(layers, config.layers);
-  const ahead = { family, config, rows, length, anchors, steps: layers.length, decay: 1, targets: "model" } as const;
-  const { whole, anchorOf, rowsOf } = aheadLayout(ahead);
+  const shape = { family, config, rows, length, seed, anchors, steps: layers.length };
+  const layout = aheadLayout({ ...shape, places: "even", decay: 1, targets: "model" });
+  const { whole, rowsOf } = layout;
+  const { anchorOf } = layout.even;
   /** The anchors in a batch without blocks; each has one row of a step. */
   const places = rowsOf(1).map((at) => Math.floor(at / whole) * length + (anchorOf[at] % whole));
   const edits = layers.map(

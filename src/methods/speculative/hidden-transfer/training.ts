@@ -19,6 +19,8 @@ export const hiddenTransferSettings = z.strictObject({
   /** Where a step's state is made from: the last token's own row, or the row of the step before it. */
   source: z.enum(["last", "previous"]).default("last"),
   anchors: z.int().min(1).max(512).default(24),
+  /** Where in the texts: drawn anew for each batch, or evenly spaced. */
+  places: z.enum(["random", "even"]).default("random"),
   decay: z.number().gt(0).max(1).default(1),
   targets: z.enum(["model", "texts"]).default("model"),
 });
@@ -49,20 +51,18 @@ export function identityMatrix(width: number): Float32Array<ArrayBuffer> {
 }
 
 export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSettings, (task, settings) => {
-  const { family, config, rows, length } = task;
-  const { layers, bias, source, anchors, decay, targets } = settings;
+  const { family, config, rows, length, seed } = task;
+  const { layers, bias, source, anchors, places, decay, targets } = settings;
   const width = config.hiddenSize;
   checkTransferLayers(layers, config.layers);
   const steps = layers.length;
-  const ahead = { family, config, rows, length, anchors, steps, decay, targets };
+  const ahead = { family, config, rows, length, anchors, places, seed, steps, decay, targets };
   const layout = aheadLayout(ahead);
   const edits = layers.map((layer, i): Edit => {
     const step = i + 1;
-    const from = indices(
-      layout.stepOf.map((own, at) => (own !== step ? at : source === "previous" ? at - 1 : layout.anchorOf[at])),
-    );
     // A step's row is one after the row of the step before it, and the first one's source is the anchor either way.
-    const first = indices(layout.anchorOf);
+    const before = indices(layout.stepOf.map((own, at) => (own === step ? at - 1 : at)));
+    const from = step > 1 && source === "previous" ? before : layout.anchors;
     const isStep = onesWhere(layout.stepOf.map((own) => own === step));
     return {
       name: `transfer${step}`,
@@ -72,7 +72,7 @@ export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSet
         ...(bias && { [`bias.${step}`]: { shape: [width], values: new Float32Array(width) } }),
       },
       apply: (value, { parameters }) => {
-        const state: Tensor = gather(value, step === 1 ? first : from);
+        const state: Tensor = gather(value, from);
         const turned = linear(state, parameters[`weight.${step}`]);
         const moved = bias ? add(turned, parameters[`bias.${step}`]) : turned;
         return { value: where(greater(isStep, 0), moved, value) };

@@ -15,15 +15,17 @@ export const promptTokensSettings = z.strictObject({
   tokens: z.int().min(1).max(16).default(3),
   ensemble: z.int().min(1).max(16).default(1),
   anchors: z.int().min(1).max(512).default(24),
+  /** Where in the texts: drawn anew for each batch, or evenly spaced. */
+  places: z.enum(["random", "even"]).default("random"),
   decay: z.number().gt(0).max(1).default(0.8),
   targets: z.enum(["model", "texts"]).default("model"),
 });
 
 export const promptTokensPart = partKind(promptTokensKind, promptTokensSettings, (task, settings) => {
   const { family, config, values, rows, length, seed } = task;
-  const { tokens: steps, ensemble, anchors, decay, targets } = settings;
+  const { tokens: steps, ensemble, anchors, places, decay, targets } = settings;
   const { hiddenSize: width, vocabularySize } = config;
-  const ahead = { family, config, rows, length, anchors, steps, ensemble, decay, targets };
+  const ahead = { family, config, rows, length, anchors, places, seed, steps, ensemble, decay, targets };
   const layout = aheadLayout(ahead);
   const embeddings = values.get(family.parameters(config)[0].name)!;
   const vectors = new Float32Array(steps * ensemble * width);
