@@ -184,6 +184,8 @@ export function aheadGraph(task: AheadTask, layout: AheadLayout, edits: readonly
   const weights = Float32Array.from({ length: size }, (_, i) => decay ** Math.floor(i / perStep));
   return {
     loss: reduceMean(multiply(losses, constant(weights, [size]))),
+    /** [steps], each step's own. */
+    ofSteps: reduceMean(reshape(losses, [steps, perStep]), 1, false),
     feeds(batch: TokenBatch): Record<string, Value> {
       const texts = columns(batch, 0, length);
       const tokens = Array.from({ length: rows * whole }, (_, at) => {

@@ -46,6 +46,9 @@ export interface PartTask {
   readonly seed: number;
   /** The texts that it is trained on, by number: for a kind that begins from what the base does with some of them. */
   readonly batch: (index: number) => TokenBatch;
+  readonly threads?: number;
+  /** Says what the run should know of how the kind begins. */
+  readonly say?: (message: string) => void;
 }
 
 /** A kind's graph: its loss, what is trained, and what a batch [rows, length + 1] feeds. */
@@ -238,7 +241,7 @@ export function partSettings({ kind, settings = {} }: StatedPart, more: readonly
 /** Errors: `bad_option` for an unknown kind, settings that it does not take, or a batch that does not fit it; those of compiling. */
 export async function startPart(
   stated: StatedPart,
-  task: PartTask & { base: string; threads?: number },
+  task: PartTask & { base: string },
   more: readonly PartKind[] = [],
 ): Promise<PartRun> {
   const { family, config, values, rows, length, base, threads } = task;

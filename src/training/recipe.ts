@@ -110,7 +110,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     recipe.part &&
     (await startPart(
       recipe.part,
-      { family, config, values, rows, length, seed, batch: corpus.batch, threads, base: base! },
+      { family, config, values, rows, length, seed, batch: corpus.batch, threads, say: onMessage, base: base! },
       options.partKinds,
     ));
   ensure(

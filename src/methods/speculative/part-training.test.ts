@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { llamaConfig } from "../../../test/fixtures/tiny-model.ts";
+import { uniform } from "../../engine/random.ts";
 import { familyOf } from "../../models/families.ts";
 import { open } from "../../open.ts";
 import { trainTokenizer } from "../../text/index.ts";
@@ -11,6 +12,7 @@ import { aheadLayout } from "../../training/look-ahead.ts";
 import { runRecipe } from "../../training/recipe.ts";
 import { partKinds } from "../index.ts";
 import { foresightOf, guessAccuracy } from "./accuracy.ts";
+import { bestLayers } from "./hidden-transfer/layers.ts";
 import { paper as transferPaper } from "./hidden-transfer/paper.ts";
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 }); // seconds of work at most, but the machine may be busy
@@ -103,6 +105,19 @@ test("pages and comparisons say of the shipped parts what their cards say they h
     expect(await page(part), part).toContain(`${steps}`);
     const ours = transferPaper.claims.find(({ id }) => id === "against-medusa")!.ours;
     expect(ours, part).toContain(millions.replace(" million", ""));
+  }
+});
+
+test("the layers of the steps are those of the least loss in all that do not fall", () => {
+  const draw = (i: number): number => uniform({ seed: 3, request: 0 }, i, "data");
+  for (let example = 0; example < 30; example++) {
+    const losses = [0, 1, 2, 3].map((layer) => [0, 1, 2].map((step) => draw(12 * example + 3 * layer + step)));
+    const all = losses.flatMap((_, a) =>
+      losses.flatMap((_, b) => losses.map((_, c) => [a, b, c]).filter(() => a <= b)).filter(([, b, c]) => b <= c),
+    );
+    const sum = (layers: number[]): number => layers.reduce((total, layer, step) => total + losses[layer][step], 0);
+    const best = all.reduce((x, y) => (sum(y) < sum(x) ? y : x));
+    expect(bestLayers(losses)).toEqual(best.map((layer) => layer + 1));
   }
 });
 
@@ -219,6 +234,26 @@ describe("a part", () => {
     },
   );
 
+  test("transfers whose layers are not given begin after those of the least measured loss, which the card keeps", async () => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const out = join(folder, "base", "parts", "measured");
+    const messages: string[] = [];
+    const part = { kind: "hidden-transfer", settings: { steps: 2, anchors: 4 } };
+    await recipe({ name: "measured", steps: 4, continues, part }, out, (message) => messages.push(message));
+    await using model = await open(join(folder, "base"), { threads: 1 });
+    const { layers, losses } = (await model.part("measured", "hidden-transfer")).card.settings as Record<
+      string,
+      never[]
+    >;
+    expect(losses).toEqual([1, 2].map(() => [expect.any(Number), expect.any(Number)]));
+    expect(layers).toEqual(bestLayers(losses));
+    expect(messages).toContainEqual(expect.stringMatching(/^layers: after 2, loss by step: \d\.\d{3}, \d\.\d{3}$/));
+    const run = { temperature: 0, maxTokens: 12 };
+    const method = { name: "hidden-transfer", transfers: "measured", budget: 6, estimate: "draft" } as const;
+    const plain = await model.decode("The cat 3 sat", run).final;
+    expect((await model.decode("The cat 3 sat", { ...run, method }).final).tokens).toEqual(plain.tokens);
+  });
+
   test("early exits learn beside them, on a base that stays as it is, and guess better than untrained ones", async () => {
     const weights = join(folder, "base", "model.safetensors");
     const before = await readFile(weights);
@@ -312,6 +347,8 @@ describe("a part", () => {
         { part: { kind: "hidden-transfer", settings: { layers: [3] } } },
         /after layer 3.*3 layers can begin after 1 to 2/,
       ],
+      [{ part: { kind: "hidden-transfer", settings: { layers: [1], steps: 2 } } }, /steps: 2 are asked for.*names 1/],
+      [{ part: { kind: "early-exit", settings: {} } }, /layers/],
       [{ part: { kind: "early-exit", settings: { layers: [3] } } }, /after layer 3.*3 layers can begin after 1 to 2/],
       [{ part: { kind: "hidden-transfer", settings: { layers: [2, 1] } } }, /step 2 is to begin after layer 1, before/],
       [{ part: { kind: "codebook", settings: { codes: 0 } } }, /codes/],

@@ -34,7 +34,7 @@ type Host = Pick<DecodingModel, "config" | "family" | "state" | "part" | "parame
 
 export const earlyExitKind = "early-exit";
 
-const earlyExitSettings = hiddenTransferSettings.pick({ layers: true, anchors: true });
+const earlyExitSettings = hiddenTransferSettings.pick({ layers: true, anchors: true }).required({ layers: true });
 
 /** Trained where transfers are, for what they are: the model's own distributions at the anchors' next places, which are evenly spaced. */
 export const earlyExitPart = partKind(earlyExitKind, earlyExitSettings, (task, { layers, anchors }) => {

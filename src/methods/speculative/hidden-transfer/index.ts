@@ -18,7 +18,7 @@ import { refuseOptions } from "../options.ts";
 import { rowDrafter, rowOptions } from "../row-drafter.ts";
 import { speculate } from "../speculate.ts";
 import { acceptanceOptions, isLossless, typicalAcceptance } from "../typical.ts";
-import { checkTransferLayers, hiddenTransferKind, hiddenTransferSettings, siteAfter } from "./training.ts";
+import { checkTransferLayers, hiddenTransferCard, hiddenTransferKind, siteAfter } from "./training.ts";
 
 interface Transfers {
   readonly identity: string;
@@ -34,7 +34,7 @@ export const openTransfers = (
 ): Promise<Transfers> =>
   model.state(`hidden transfer ${reference}`, async () => {
     const { card, folder, tensors } = await model.part(reference, hiddenTransferKind);
-    const settings = hiddenTransferSettings.safeParse(card.settings);
+    const settings = hiddenTransferCard.safeParse(card.settings);
     ensure(settings.success, "bad_file", () => `${folder}: settings: ${settings.error?.issues[0].message}`);
     const { layers, bias, source } = settings.data;
     const { hiddenSize: width, layers: count } = model.config;

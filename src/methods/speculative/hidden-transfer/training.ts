@@ -8,13 +8,16 @@ import { ensure } from "../../../errors.ts";
 import type { Edit } from "../../../models/edits.ts";
 import { add, gather, greater, linear, type Tensor, where } from "../../../tensor/index.ts";
 import { aheadGraph, aheadLayout, indices, onesWhere } from "../../../training/look-ahead.ts";
-import { ofEdits, partKind } from "../../../training/parts.ts";
+import { ofEdits, type PartTask, partKind } from "../../../training/parts.ts";
+import { measureLayers } from "./layers.ts";
 
 export const hiddenTransferKind = "hidden-transfer";
 
 export const hiddenTransferSettings = z.strictObject({
-  /** For each step, after how many layers its rows begin: rising, as a step's rows look at those of the steps before it. */
-  layers: z.array(z.int().min(1)).min(1).max(16),
+  /** For each step, after how many layers its rows begin: rising, as a step's rows look at those of the steps before it. Default: as measured. */
+  layers: z.array(z.int().min(1)).min(1).max(16).optional(),
+  /** How many there are where layers are measured; default: 3. */
+  steps: z.int().min(1).max(16).optional(),
   bias: z.boolean().default(false),
   /** Where a step's state is made from: the last token's own row, or the row of the step before it. */
   source: z.enum(["last", "previous"]).default("last"),
@@ -24,6 +27,11 @@ export const hiddenTransferSettings = z.strictObject({
   decay: z.number().gt(0).max(1).default(1),
   targets: z.enum(["model", "texts"]).default("model"),
 });
+
+/** As cards say them: with the losses that the layers were chosen by, where they were measured. */
+export const hiddenTransferCard = hiddenTransferSettings
+  .required({ layers: true })
+  .extend({ losses: z.array(z.array(z.number())).optional() });
 
 /** Errors: `bad_option` for layers that a model of so many has not, or that fall. */
 export function checkTransferLayers(layers: readonly number[], count: number): void {
@@ -50,9 +58,11 @@ export function identityMatrix(width: number): Float32Array<ArrayBuffer> {
   return matrix;
 }
 
-export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSettings, (task, settings) => {
+type Settings = z.output<typeof hiddenTransferSettings>;
+
+function transferGraph(task: PartTask, settings: Settings, layers: readonly number[]) {
   const { family, config, rows, length, seed } = task;
-  const { layers, bias, source, anchors, places, decay, targets } = settings;
+  const { bias, source, anchors, places, decay, targets } = settings;
   const width = config.hiddenSize;
   checkTransferLayers(layers, config.layers);
   const steps = layers.length;
@@ -80,4 +90,18 @@ export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSet
     };
   });
   return { ...ofEdits(edits), ...aheadGraph(ahead, layout, edits) };
+}
+
+export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSettings, async (task, settings) => {
+  const { layers, steps, ...others } = settings;
+  if (layers !== undefined) {
+    ensure(
+      steps === undefined || steps === layers.length,
+      "bad_option",
+      `steps: ${steps} are asked for, and layers names ${layers.length}: give one of the two`,
+    );
+    return { ...transferGraph(task, settings, layers), stated: { ...others, layers } };
+  }
+  const measured = await measureLayers(task, steps ?? 3, (tried) => transferGraph(task, settings, tried));
+  return { ...transferGraph(task, settings, measured.layers), stated: { ...others, ...measured } };
 });
